@@ -1,0 +1,175 @@
+//! All architectures by name. A new one is a module and a line of [`ENTRIES`].
+use candle_core::{Result, bail};
+use candle_nn::VarBuilder;
+use mr2_nn::model::Backbone;
+use serde::{Deserialize, Serialize};
+
+use crate::cifar_resnet::{CifarResNet, CifarResNetConfig, Shortcut};
+use crate::head::Head;
+use crate::preact_resnet::{PreActResNet, PreActResNetConfig};
+use crate::wide_resnet::{WideResNet, WideResNetConfig};
+
+/// What an architecture leaves open.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildConfig {
+    /// Channels of the images: 1 or 3, as a rule.
+    pub in_channels: usize,
+    /// Classes of the head.
+    pub classes: usize,
+    /// The kind of head.
+    pub head: Head,
+    /// The probability of dropout, in `[0, 1)`; 0 for architectures without it.
+    pub dropout: f64,
+}
+
+/// An architecture.
+#[derive(Debug)]
+pub struct Entry {
+    /// What [`build`] is asked for.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// The paper.
+    pub source: &'static str,
+    /// Trainable parameters for 3 channels, 10 classes and the linear head.
+    pub parameters: usize,
+    /// Whether [`BuildConfig::dropout`] has an effect.
+    pub has_dropout: bool,
+    architecture: Architecture,
+}
+
+#[derive(Debug)]
+enum Architecture {
+    Cifar { depth: usize, shortcut: Shortcut },
+    PreAct { depth: usize },
+    Wide { depth: usize, widen: usize },
+}
+
+const RESNET: &str = "He et al. 2015, arXiv 1512.03385";
+const PREACT: &str = "He et al. 2016, arXiv 1603.05027";
+const WIDE: &str = "Zagoruyko and Komodakis 2016, arXiv 1605.07146";
+
+const fn resnet(name: &'static str, depth: usize, shortcut: Shortcut, parameters: usize) -> Entry {
+    let architecture = Architecture::Cifar { depth, shortcut };
+    let summary = match shortcut {
+        Shortcut::A => "residual net for small images",
+        Shortcut::B => "residual net for small images, projections between stages",
+    };
+    Entry {
+        name,
+        summary,
+        source: RESNET,
+        parameters,
+        has_dropout: false,
+        architecture,
+    }
+}
+
+const fn preact(name: &'static str, depth: usize, parameters: usize) -> Entry {
+    let architecture = Architecture::PreAct { depth };
+    let summary = "residual net for small images, normalisation before convolution";
+    Entry {
+        name,
+        summary,
+        source: PREACT,
+        parameters,
+        has_dropout: false,
+        architecture,
+    }
+}
+
+const fn wide(name: &'static str, depth: usize, widen: usize, parameters: usize) -> Entry {
+    let architecture = Architecture::Wide { depth, widen };
+    let summary = "wide residual net for small images, with dropout";
+    Entry {
+        name,
+        summary,
+        source: WIDE,
+        parameters,
+        has_dropout: true,
+        architecture,
+    }
+}
+
+static ENTRIES: [Entry; 21] = [
+    resnet("resnet8", 8, Shortcut::A, 75_290),
+    resnet("resnet20", 20, Shortcut::A, 269_722),
+    resnet("resnet32", 32, Shortcut::A, 464_154),
+    resnet("resnet44", 44, Shortcut::A, 658_586),
+    resnet("resnet56", 56, Shortcut::A, 853_018),
+    resnet("resnet110", 110, Shortcut::A, 1_727_962),
+    resnet("resnet8-b", 8, Shortcut::B, 78_042),
+    resnet("resnet20-b", 20, Shortcut::B, 272_474),
+    resnet("resnet32-b", 32, Shortcut::B, 466_906),
+    resnet("resnet44-b", 44, Shortcut::B, 661_338),
+    resnet("resnet56-b", 56, Shortcut::B, 855_770),
+    resnet("resnet110-b", 110, Shortcut::B, 1_730_714),
+    preact("preact-resnet20", 20, 272_282),
+    preact("preact-resnet32", 32, 466_714),
+    preact("preact-resnet44", 44, 661_146),
+    preact("preact-resnet56", 56, 855_578),
+    preact("preact-resnet110", 110, 1_730_522),
+    wide("wrn-16-8", 16, 8, 10_961_370),
+    wide("wrn-28-2", 28, 2, 1_467_610),
+    wide("wrn-28-10", 28, 10, 36_479_194),
+    wide("wrn-40-2", 40, 2, 2_243_546),
+];
+
+/// All architectures.
+pub fn entries() -> &'static [Entry] {
+    &ENTRIES
+}
+
+/// Builds the architecture called `name`.
+///
+/// # Errors
+/// An unknown name (the error lists the valid ones), sizes of 0, dropout for an architecture that
+/// has none, or those of the `VarBuilder`.
+pub fn build(name: &str, config: &BuildConfig, vb: VarBuilder) -> Result<Box<dyn Backbone>> {
+    let Some(entry) = ENTRIES.iter().find(|entry| entry.name == name) else {
+        let names: Vec<_> = ENTRIES.iter().map(|entry| entry.name).collect();
+        bail!(
+            "unknown backbone {name:?}, expected one of: {}",
+            names.join(", ")
+        )
+    };
+    if config.in_channels == 0 || config.classes == 0 {
+        bail!(
+            "{name}: in_channels and classes must be at least 1, got {} and {}",
+            config.in_channels,
+            config.classes
+        )
+    }
+    if !entry.has_dropout && config.dropout != 0.0 {
+        bail!(
+            "{name}: has no dropout, so dropout must be 0, got {}",
+            config.dropout
+        )
+    }
+    let width = 16;
+    Ok(match entry.architecture {
+        Architecture::Cifar { depth, shortcut } => {
+            let net = CifarResNetConfig {
+                depth,
+                width,
+                shortcut,
+            };
+            Box::new(CifarResNet::new(&net, config, vb)?)
+        }
+        Architecture::PreAct { depth } => Box::new(PreActResNet::new(
+            &PreActResNetConfig { depth, width },
+            config,
+            vb,
+        )?),
+        Architecture::Wide { depth, widen } => Box::new(WideResNet::new(
+            &WideResNetConfig {
+                depth,
+                widen,
+                width,
+            },
+            config,
+            vb,
+        )?),
+    })
+}

@@ -1,0 +1,216 @@
+//! Parquet files as the Hugging Face Hub keeps images in: a struct column {bytes, path} of encoded
+//! images and an integer column of labels, found by name.
+
+use super::{Part, class_labels};
+use crate::decode;
+use crate::error::{Error, Result};
+use crate::files::{Files, MAX_BYTES};
+use crate::source::Source;
+use bytes::Bytes;
+use parquet::basic::Type;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::{ByteArray, DataType};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// Rows read at a time; bounds what a hostile row count can make us reserve.
+const ROWS_AT_A_TIME: usize = 1024;
+
+/// The columns to read and what they should hold.
+pub(crate) struct Columns<'a> {
+    pub image: &'a str,
+    pub label: &'a str,
+    pub channels: usize,
+    /// Fixed (height, width): images are then decoded at once, else when they are used.
+    pub size: Option<(usize, usize)>,
+    pub classes: usize,
+}
+
+/// Reads the rows of `names` in order.
+pub(crate) fn read(files: &Files, names: &[String], columns: &Columns) -> Result<Part> {
+    let (mut encoded, mut pixels, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+    let mut kept = 0u64;
+    for name in names {
+        let path = files.path(name);
+        let bytes = files.read(name)?;
+        let (images, numbers) = read_file(&path, bytes, columns)?;
+        labels.extend(class_labels(&path, &numbers, columns.classes)?);
+        for (row, image) in images.into_iter().enumerate() {
+            let of = |size: (usize, usize)| size.0 * size.1 * columns.channels;
+            kept += columns.size.map_or(image.len(), of) as u64;
+            if kept > MAX_BYTES {
+                let what = "what the images unpack to";
+                return Err(Error::TooLarge {
+                    path,
+                    what,
+                    bytes: kept,
+                    limit: MAX_BYTES,
+                });
+            }
+            match columns.size {
+                Some(size) => decode_one(&path, row, image.data(), size, columns, &mut pixels)?,
+                None => encoded.push(image.data().to_vec()),
+            }
+        }
+    }
+    let path = names
+        .first()
+        .map(|name| files.path(name))
+        .unwrap_or_default();
+    let channels = columns.channels;
+    let source = match columns.size {
+        Some((height, width)) => Source::Memory {
+            pixels,
+            height,
+            width,
+            channels,
+        },
+        None => Source::Encoded {
+            files: encoded,
+            channels,
+        },
+    };
+    Ok(Part {
+        path,
+        labels,
+        source,
+    })
+}
+
+fn decode_one(
+    path: &Path,
+    row: usize,
+    encoded: &[u8],
+    size: (usize, usize),
+    columns: &Columns,
+    pixels: &mut Vec<u8>,
+) -> Result<()> {
+    let path = path.join(format!("row {row}"));
+    let image = decode::bytes(&path, encoded, columns.channels)?;
+    if (image.height, image.width) != size {
+        let expected = format!("{} x {}", size.0, size.1);
+        let found = format!("{} x {}", image.height, image.width);
+        return Err(Error::ImageSize {
+            path,
+            expected,
+            found,
+        });
+    }
+    pixels.extend_from_slice(&image.pixels);
+    Ok(())
+}
+
+type Rows = (Vec<ByteArray>, Vec<i64>);
+
+/// The parquet crate is not written for hostile files and can panic on them; here that is an error.
+fn read_file(path: &Path, bytes: Vec<u8>, columns: &Columns) -> Result<Rows> {
+    catch_unwind(AssertUnwindSafe(|| read_rows(path, bytes, columns))).unwrap_or_else(|_| {
+        Err(Error::parquet(
+            path,
+            "its structure is damaged: get it again",
+        ))
+    })
+}
+
+fn read_rows(path: &Path, bytes: Vec<u8>, columns: &Columns) -> Result<Rows> {
+    let damaged = |error: ParquetError| Error::parquet(path, format!("{error}: get it again"));
+    let file = SerializedFileReader::new(Bytes::from(bytes)).map_err(damaged)?;
+    let schema = file.metadata().file_metadata().schema_descr();
+    let find = |name: &str, kinds: &[Type]| {
+        let column = (0..schema.num_columns())
+            .find(|&i| schema.column(i).path().string() == name)
+            .filter(|&i| kinds.contains(&schema.column(i).physical_type()))
+            .filter(|&i| schema.column(i).max_rep_level() == 0);
+        column.ok_or_else(|| {
+            let names: Vec<_> = schema
+                .columns()
+                .iter()
+                .map(|column| column.path().string())
+                .collect();
+            let reason = format!(
+                "expected a column {name:?} of type {kinds:?}, found {names:?}. Correct \
+                 `image_column` and `label_column` in the descriptor"
+            );
+            Error::parquet(path, reason)
+        })
+    };
+    let image = find(&format!("{}.bytes", columns.image), &[Type::BYTE_ARRAY])?;
+    let label = find(columns.label, &[Type::INT64, Type::INT32])?;
+    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    for index in 0..file.num_row_groups() {
+        let group = file.get_row_group(index).map_err(damaged)?;
+        read_group(path, &*group, (image, label), (&mut images, &mut labels))?;
+    }
+    if images.len() != labels.len() {
+        return Err(Error::Count {
+            path: path.to_path_buf(),
+            what: "labels",
+            why: "one for each image",
+            expected: images.len(),
+            found: labels.len(),
+        });
+    }
+    Ok((images, labels))
+}
+
+fn read_group(
+    path: &Path,
+    group: &dyn RowGroupReader,
+    (image, label): (usize, usize),
+    (images, labels): (&mut Vec<ByteArray>, &mut Vec<i64>),
+) -> Result<()> {
+    let damaged = |error: ParquetError| Error::parquet(path, format!("{error}: get it again"));
+    for index in [image, label] {
+        let size = group.metadata().column(index).uncompressed_size();
+        if u64::try_from(size).unwrap_or(u64::MAX) > MAX_BYTES {
+            let (path, what) = (path.to_path_buf(), "a column");
+            return Err(Error::TooLarge {
+                path,
+                what,
+                bytes: size as u64,
+                limit: MAX_BYTES,
+            });
+        }
+    }
+    match group.get_column_reader(image).map_err(damaged)? {
+        ColumnReader::ByteArrayColumnReader(reader) => {
+            column(path, reader, |image| images.push(image))?;
+        }
+        _ => return Err(Error::parquet(path, "the image column changes its type")),
+    }
+    match group.get_column_reader(label).map_err(damaged)? {
+        ColumnReader::Int64ColumnReader(reader) => column(path, reader, |l| labels.push(l))?,
+        ColumnReader::Int32ColumnReader(reader) => column(path, reader, |l| labels.push(l.into()))?,
+        _ => return Err(Error::parquet(path, "the label column changes its type")),
+    }
+    Ok(())
+}
+
+/// Hands every value of a column to `take`; a missing value is an error.
+fn column<T: DataType>(
+    path: &Path,
+    mut reader: ColumnReaderImpl<T>,
+    mut take: impl FnMut(T::T),
+) -> Result<()> {
+    let mut row = 0;
+    loop {
+        let (mut values, mut levels) = (Vec::new(), Vec::new());
+        let (records, found, _) = reader
+            .read_records(ROWS_AT_A_TIME, Some(&mut levels), None, &mut values)
+            .map_err(|error| Error::parquet(path, format!("{error}: get it again")))?;
+        if records == 0 {
+            return Ok(());
+        }
+        if found != records {
+            let rows = format!("rows {row} to {}", row + records - 1);
+            return Err(Error::parquet(
+                path,
+                format!("a value is missing in {rows}"),
+            ));
+        }
+        values.into_iter().for_each(&mut take);
+        row += records;
+    }
+}

@@ -1,0 +1,223 @@
+//! Labelled images of one split, in memory or in files, in a fixed order.
+
+use crate::decode;
+use crate::error::{Error, Result};
+use crate::source::{Image, Source};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Which part of a data set. Selection of anything reads `Validation`, never `Test`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// What the model is trained on.
+    Train,
+    /// What settings and epochs are selected on.
+    Validation,
+    /// What is measured once, at the end.
+    Test,
+}
+
+/// Labelled images of one split. Cloning and [`ImageSet::subset`] share the pixels.
+#[derive(Debug, Clone)]
+pub struct ImageSet {
+    name: String,
+    split: Split,
+    classes: Arc<[String]>,
+    labels: Vec<u32>,
+    rows: Vec<u32>,
+    source: Arc<Source>,
+}
+
+impl ImageSet {
+    /// Joins images, labels and class names.
+    ///
+    /// # Errors
+    /// Different numbers of images and labels, a label that is not a class, channels other than 1
+    /// or 3, or pixels that are not whole images.
+    pub fn new(
+        name: &str,
+        split: Split,
+        classes: Vec<String>,
+        labels: Vec<u32>,
+        source: Source,
+    ) -> Result<Self> {
+        let path = || PathBuf::from(name);
+        source.check(name)?;
+        if labels.len() != source.len() || u32::try_from(labels.len()).is_err() {
+            return Err(Error::Count {
+                path: path(),
+                what: "labels",
+                why: "one for each image",
+                expected: source.len(),
+                found: labels.len(),
+            });
+        }
+        if let Some(index) = labels
+            .iter()
+            .position(|&label| label as usize >= classes.len())
+        {
+            let label = i64::from(labels[index]);
+            return Err(Error::LabelRange {
+                path: path(),
+                index,
+                label,
+                classes: classes.len(),
+            });
+        }
+        let rows = (0..labels.len() as u32).collect();
+        let (name, classes, source) = (name.to_string(), classes.into(), Arc::new(source));
+        Ok(ImageSet {
+            name,
+            split,
+            classes,
+            labels,
+            rows,
+            source,
+        })
+    }
+
+    /// The images at `indices` of this set, in that order, as a set of their own for `split`.
+    ///
+    /// # Errors
+    /// An index that this set does not have.
+    pub fn subset(&self, split: Split, indices: &[u32]) -> Result<Self> {
+        let (mut labels, mut rows) = (Vec::new(), Vec::new());
+        for &index in indices {
+            labels.push(self.label(index as usize)?);
+            rows.push(self.rows[index as usize]);
+        }
+        Ok(ImageSet {
+            split,
+            labels,
+            rows,
+            ..self.clone()
+        })
+    }
+
+    /// Name of the data set.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which part of the data set this is.
+    pub fn split(&self) -> Split {
+        self.split
+    }
+
+    /// Names of the classes, by label.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The label of every image.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// True if there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// 1 for grey, 3 for RGB images.
+    pub fn channels(&self) -> usize {
+        self.source.channels()
+    }
+
+    /// (channels, height, width), where all images have one size.
+    pub fn image_shape(&self) -> Option<[usize; 3]> {
+        match &*self.source {
+            Source::Memory {
+                height,
+                width,
+                channels,
+                ..
+            } => Some([*channels, *height, *width]),
+            Source::Files { .. } | Source::Encoded { .. } => None,
+        }
+    }
+
+    /// Number of images of each class.
+    pub fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for &label in &self.labels {
+            counts[label as usize] += 1;
+        }
+        counts
+    }
+
+    /// Position of image `index` in the data set as released (differs from `index` in a subset).
+    ///
+    /// # Errors
+    /// An index beyond the end.
+    pub fn original_index(&self, index: usize) -> Result<u32> {
+        self.rows
+            .get(index)
+            .copied()
+            .ok_or_else(|| self.no_such(index))
+    }
+
+    /// The label of image `index`.
+    ///
+    /// # Errors
+    /// An index beyond the end.
+    pub fn label(&self, index: usize) -> Result<u32> {
+        self.labels
+            .get(index)
+            .copied()
+            .ok_or_else(|| self.no_such(index))
+    }
+
+    /// Image `index`, decoded if need be.
+    ///
+    /// # Errors
+    /// An index beyond the end, or a file that cannot be read or decoded.
+    pub fn image(&self, index: usize) -> Result<Image<'_>> {
+        let row = self.original_index(index)? as usize;
+        match &*self.source {
+            Source::Memory {
+                pixels,
+                height,
+                width,
+                channels,
+            } => {
+                let size = height * width * channels;
+                let pixels = Cow::Borrowed(&pixels[row * size..(row + 1) * size]);
+                Ok(Image {
+                    pixels,
+                    height: *height,
+                    width: *width,
+                    channels: *channels,
+                })
+            }
+            Source::Files { paths, channels } => decode::file(&paths[row], *channels),
+            Source::Encoded { files, channels } => {
+                decode::bytes(Path::new(&self.image_name(index)), &files[row], *channels)
+            }
+        }
+    }
+
+    /// What to call image `index` in a message: its file, or data set and position.
+    pub fn image_name(&self, index: usize) -> String {
+        match (self.rows.get(index), &*self.source) {
+            (Some(&row), Source::Files { paths, .. }) => paths[row as usize].display().to_string(),
+            (Some(&row), _) => format!("{} image {row}", self.name),
+            (None, _) => format!("{} (no image {index})", self.name),
+        }
+    }
+
+    fn no_such(&self, index: usize) -> Error {
+        Error::Index {
+            set: self.name.clone(),
+            index,
+            len: self.len(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Batches of an epoch, made ahead of their use by threads. What a batch holds is a function of the
+//! set, the configuration, the epoch and the number of the batch; threads only make it earlier.
+
+use crate::epoch::{Epoch, Job};
+use crate::error::{Error, Result};
+use crate::image_set::ImageSet;
+use crate::sampler::Sampler;
+use crate::transforms::Pipeline;
+use candle_core::{Device, Tensor};
+use std::sync::Arc;
+
+/// How a loader makes batches.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoaderConfig {
+    /// Images in a batch.
+    pub images_per_batch: usize,
+    /// The order of the images.
+    pub sampler: Sampler,
+    /// Seed of order and augmentation.
+    pub seed: u64,
+    /// Threads that make batches ahead; with 0 they are made when they are asked for. The
+    /// batches are the same for any number.
+    pub workers: usize,
+    /// Leave out the last batch of an epoch if it is smaller than the others.
+    pub drop_last: bool,
+}
+
+/// Images and labels of one step.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// (batch, channels, height, width) in f32.
+    pub images: Tensor,
+    /// The label of each image.
+    pub labels: Vec<u32>,
+    /// The position of each image in the set.
+    pub indices: Vec<u32>,
+}
+
+/// Makes batches of an [`ImageSet`].
+#[derive(Debug, Clone)]
+pub struct Loader {
+    recipe: Arc<Recipe>,
+    device: Device,
+}
+
+/// What batches are made of and how.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    pub set: Arc<ImageSet>,
+    pub pipeline: Pipeline,
+    pub config: LoaderConfig,
+}
+
+impl Loader {
+    /// Checks that the configuration fits the set. Tensors are put on `device`.
+    ///
+    /// # Errors
+    /// An empty set, an empty batch, or a sampler or pipeline that does not fit the set.
+    pub fn new(
+        set: Arc<ImageSet>,
+        pipeline: Pipeline,
+        config: LoaderConfig,
+        device: &Device,
+    ) -> Result<Self> {
+        let size = config.images_per_batch;
+        if size == 0 {
+            return Err(Error::config(
+                "images_per_batch",
+                "expected at least 1, got 0",
+            ));
+        }
+        if set.is_empty() || (config.drop_last && set.len() < size) {
+            let reason = format!(
+                "{} has {} images, too few for one batch of {size}",
+                set.name(),
+                set.len()
+            );
+            return Err(Error::config("images_per_batch", reason));
+        }
+        config.sampler.validate(&set, size)?;
+        pipeline.check_channels(set.channels())?;
+        let recipe = Arc::new(Recipe {
+            set,
+            pipeline,
+            config,
+        });
+        Ok(Loader {
+            recipe,
+            device: device.clone(),
+        })
+    }
+
+    /// A loader for evaluation: every image once, in order, without augmentation.
+    ///
+    /// # Errors
+    /// As [`Loader::new`], and a pipeline with a random step.
+    pub fn for_evaluation(
+        set: Arc<ImageSet>,
+        pipeline: Pipeline,
+        images_per_batch: usize,
+        workers: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        if let Some(step) = pipeline.transforms().iter().find(|step| step.is_random()) {
+            let reason = format!("{} is random; evaluation must not be", step.kind());
+            return Err(Error::config("transforms", reason));
+        }
+        let sampler = Sampler::Sequential;
+        let config = LoaderConfig {
+            images_per_batch,
+            sampler,
+            seed: 0,
+            workers,
+            drop_last: false,
+        };
+        Self::new(set, pipeline, config, device)
+    }
+
+    /// The images that batches are made of.
+    pub fn set(&self) -> &Arc<ImageSet> {
+        &self.recipe.set
+    }
+
+    /// How batches are made.
+    pub fn config(&self) -> &LoaderConfig {
+        &self.recipe.config
+    }
+
+    /// Number of batches in every epoch.
+    pub fn batches_per_epoch(&self) -> usize {
+        let (images, config) = (self.recipe.set.len(), &self.recipe.config);
+        match (&config.sampler, config.drop_last) {
+            (Sampler::ClassBalanced { .. }, _) | (_, true) => images / config.images_per_batch,
+            (_, false) => images.div_ceil(config.images_per_batch),
+        }
+    }
+
+    /// The batches of `epoch` from `first_batch` on, which are the same as those of the whole epoch
+    /// without the first ones. Ends after an error. An image that a sampler draws twice in an epoch is
+    /// augmented in the same way both times.
+    pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
+        let Recipe { set, config, .. } = &*self.recipe;
+        let order = config.sampler.order(set.labels(), config.seed, epoch);
+        let job = Job {
+            recipe: self.recipe.clone(),
+            order,
+            epoch,
+        };
+        Epoch::start(job, first_batch..self.batches_per_epoch(), &self.device)
+    }
+}

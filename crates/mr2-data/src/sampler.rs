@@ -1,0 +1,137 @@
+//! Which images come in which order: a function of labels, seed and epoch.
+
+use crate::error::{Error, Result};
+use crate::image_set::ImageSet;
+use crate::random::{Draws, Purpose};
+use std::collections::VecDeque;
+
+/// The order of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Sampler {
+    /// The order of the set.
+    Sequential,
+    /// Every image once, in an order of its own each epoch.
+    Shuffled,
+    /// Every batch has `images_per_class` different images of each of `classes_per_batch` classes.
+    /// Classes take turns, and the images of a class take turns, so that small classes come as
+    /// often as large ones; classes without images are left out. An epoch has as many batches as
+    /// are needed to draw as many images as the set has, rounded down.
+    ClassBalanced {
+        /// Classes in a batch.
+        classes_per_batch: usize,
+        /// Images of each.
+        images_per_class: usize,
+    },
+}
+
+impl Sampler {
+    /// Checks the sampler against a set and a batch size.
+    pub(crate) fn validate(&self, set: &ImageSet, images_per_batch: usize) -> Result<()> {
+        let Sampler::ClassBalanced {
+            classes_per_batch,
+            images_per_class,
+        } = self
+        else {
+            return Ok(());
+        };
+        let (classes, images) = (*classes_per_batch, *images_per_class);
+        if classes.checked_mul(images) != Some(images_per_batch) {
+            let reason = format!(
+                "expected classes_per_batch x images_per_class = {classes} x {images}, got \
+                 {images_per_batch}"
+            );
+            return Err(Error::config("images_per_batch", reason));
+        }
+        let counts = set.counts();
+        let present = counts.iter().filter(|&&count| count > 0).count();
+        if classes > present {
+            let reason = format!(
+                "expected at most the {present} classes of {}, got {classes}",
+                set.name()
+            );
+            return Err(Error::config("classes_per_batch", reason));
+        }
+        match counts.iter().position(|&count| count > 0 && count < images) {
+            Some(class) => Err(Error::ClassTooSmall {
+                set: set.name().to_string(),
+                class: set.classes()[class].clone(),
+                found: counts[class],
+                needed: images,
+                field: "images_per_class",
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The images of an epoch, batch after batch.
+    pub(crate) fn order(&self, labels: &[u32], seed: u64, epoch: u64) -> Vec<u32> {
+        let mut draws = Draws::new(Purpose::Order, seed, epoch, 0);
+        match self {
+            Sampler::Sequential => (0..labels.len() as u32).collect(),
+            Sampler::Shuffled => {
+                let mut order: Vec<u32> = (0..labels.len() as u32).collect();
+                draws.shuffle(&mut order);
+                order
+            }
+            Sampler::ClassBalanced {
+                classes_per_batch,
+                images_per_class,
+            } => balanced(labels, *classes_per_batch, *images_per_class, &mut draws),
+        }
+    }
+}
+
+fn balanced(labels: &[u32], classes: usize, images: usize, draws: &mut Draws) -> Vec<u32> {
+    let mut by_class: Vec<Vec<u32>> = Vec::new();
+    for (index, &label) in labels.iter().enumerate() {
+        let class = label as usize;
+        by_class.resize_with(by_class.len().max(class + 1), Vec::new);
+        by_class[class].push(index as u32);
+    }
+    by_class.retain(|indices| !indices.is_empty());
+    // The images of a class are taken from the end; `left` says how many are not yet taken.
+    let mut left = vec![0; by_class.len()];
+    let mut turns = VecDeque::new();
+    let batches = labels.len() / (classes * images);
+    let mut order = Vec::with_capacity(batches * classes * images);
+    for _ in 0..batches {
+        for class in next_classes(classes, by_class.len(), &mut turns, draws) {
+            if left[class] < images {
+                draws.shuffle(&mut by_class[class]);
+                left[class] = by_class[class].len();
+            }
+            order.extend_from_slice(&by_class[class][left[class] - images..left[class]]);
+            left[class] -= images;
+        }
+    }
+    order
+}
+
+/// The next `count` different classes whose turn it is. Where one round of turns ends within a
+/// batch, classes that the batch already has keep their turn in the next round.
+fn next_classes(
+    count: usize,
+    classes: usize,
+    turns: &mut VecDeque<usize>,
+    draws: &mut Draws,
+) -> Vec<usize> {
+    let mut taken: Vec<usize> = Vec::with_capacity(count);
+    let mut waiting = Vec::new();
+    while taken.len() < count {
+        match turns.pop_front() {
+            Some(class) if taken.contains(&class) => waiting.push(class),
+            Some(class) => taken.push(class),
+            None => {
+                let mut round: Vec<usize> = (0..classes).collect();
+                draws.shuffle(&mut round);
+                turns.extend(round);
+            }
+        }
+    }
+    waiting
+        .into_iter()
+        .rev()
+        .for_each(|class| turns.push_front(class));
+    taken
+}

@@ -1,0 +1,163 @@
+//! Image transforms, one per file, that follow torchvision (on Pillow images) in geometry, rounding
+//! and in how their parameters are distributed. The random numbers themselves are our own.
+
+mod canvas;
+mod crop;
+mod flip;
+mod normalize;
+mod pipeline;
+mod random_resized_crop;
+mod resample;
+mod resize;
+
+pub(crate) use canvas::Canvas;
+pub use pipeline::Pipeline;
+pub use random_resized_crop::{CropBox, RandomResizedCrop};
+pub use resample::Interpolation;
+
+use crate::error::{Error, Result};
+use crate::random::Draws;
+
+/// A step of a [`Pipeline`]. Steps before `Normalize` work on bytes.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Transform {
+    /// The whole image to exactly this size, as `torchvision.transforms.Resize((h, w))`.
+    Resize {
+        /// Rows of the result.
+        height: usize,
+        /// Columns of the result.
+        width: usize,
+        /// How pixels are interpolated.
+        interpolation: Interpolation,
+    },
+    /// The short side to this size, the other in proportion, rounded down, as
+    /// `torchvision.transforms.Resize(size)`.
+    ResizeShortSide {
+        /// Size of the short side.
+        size: usize,
+        /// How pixels are interpolated.
+        interpolation: Interpolation,
+    },
+    /// The middle square; a smaller image is first padded with zeros.
+    CentreCrop {
+        /// Side of the square.
+        size: usize,
+    },
+    /// A square from a random place of the image padded with zeros.
+    RandomCrop {
+        /// Side of the square.
+        size: usize,
+        /// Zeros added on every side first.
+        padding: usize,
+    },
+    /// A rectangle of random area, shape and place, resized to a square.
+    RandomResizedCrop(RandomResizedCrop),
+    /// Left and right exchanged with probability `p`.
+    HorizontalFlip {
+        /// The probability.
+        p: f64,
+    },
+    /// Last: bytes to 0..=1, minus `mean`, divided by `std`, for each channel.
+    Normalize {
+        /// Subtracted, for each channel.
+        mean: Vec<f64>,
+        /// Divided by, for each channel.
+        std: Vec<f64>,
+    },
+}
+
+/// Why a step cannot be applied to an image.
+#[derive(Debug)]
+pub(crate) struct Misfit {
+    pub transform: &'static str,
+    pub reason: String,
+}
+
+impl Transform {
+    /// The name in a configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Transform::Resize { .. } => "resize",
+            Transform::ResizeShortSide { .. } => "resize_short_side",
+            Transform::CentreCrop { .. } => "centre_crop",
+            Transform::RandomCrop { .. } => "random_crop",
+            Transform::RandomResizedCrop(_) => "random_resized_crop",
+            Transform::HorizontalFlip { .. } => "horizontal_flip",
+            Transform::Normalize { .. } => "normalize",
+        }
+    }
+
+    /// True if the result depends on random numbers.
+    pub fn is_random(&self) -> bool {
+        match self {
+            Transform::RandomCrop { .. } | Transform::RandomResizedCrop(_) => true,
+            Transform::HorizontalFlip { p } => *p > 0.0 && *p < 1.0,
+            Transform::Resize { .. }
+            | Transform::ResizeShortSide { .. }
+            | Transform::CentreCrop { .. }
+            | Transform::Normalize { .. } => false,
+        }
+    }
+
+    /// Checks the settings.
+    fn validate(&self) -> Result<()> {
+        let side = |field: &'static str, side: usize| match side {
+            1..=MAX_SIDE => Ok(()),
+            _ => Err(Error::config(
+                field,
+                format!("expected 1 to {MAX_SIDE}, got {side}"),
+            )),
+        };
+        match self {
+            Transform::Resize { height, width, .. } => {
+                side("resize.height", *height).and(side("resize.width", *width))
+            }
+            Transform::ResizeShortSide { size, .. } => side("resize_short_side.size", *size),
+            Transform::CentreCrop { size } => side("centre_crop.size", *size),
+            Transform::RandomCrop { size, padding } => {
+                side("random_crop.size", *size).and(side("random_crop.padding", *padding + 1))
+            }
+            Transform::RandomResizedCrop(crop) => crop.validate(),
+            Transform::HorizontalFlip { p } if !(0.0..=1.0).contains(p) => Err(Error::config(
+                "horizontal_flip.p",
+                format!("expected 0 to 1, got {p}"),
+            )),
+            Transform::HorizontalFlip { .. } => Ok(()),
+            Transform::Normalize { mean, std } => normalize::validate(mean, std),
+        }
+    }
+
+    /// Applies the step to the bytes on the canvas.
+    fn apply(&self, canvas: &mut Canvas, draws: &mut Draws) -> std::result::Result<(), Misfit> {
+        let misfit = |reason| Misfit {
+            transform: self.kind(),
+            reason,
+        };
+        match self {
+            Transform::Resize {
+                height,
+                width,
+                interpolation,
+            } => resize::resize(canvas, *height, *width, *interpolation),
+            Transform::ResizeShortSide {
+                size,
+                interpolation,
+            } => resize::resize_short_side(canvas, *size, *interpolation),
+            Transform::CentreCrop { size } => crop::centre(canvas, *size),
+            Transform::RandomCrop { size, padding } => crop::random(canvas, *size, *padding, draws),
+            Transform::RandomResizedCrop(crop) => crop.apply(canvas, draws),
+            Transform::HorizontalFlip { p } => {
+                if draws.uniform() < *p {
+                    flip::horizontal(canvas);
+                }
+                Ok(())
+            }
+            Transform::Normalize { .. } => Ok(()), // in the step from bytes to numbers
+        }
+        .map_err(misfit)
+    }
+}
+
+/// The largest side that a transform makes.
+pub(crate) const MAX_SIDE: usize = 8_192;

@@ -1,0 +1,115 @@
+//! A list of transforms, checked once and applied to every image.
+
+use super::normalize::{self, Tables};
+use super::{Canvas, Misfit, Transform};
+use crate::error::{Error, Result};
+use crate::random::Draws;
+use crate::source::Image;
+use candle_core::{Device, Tensor};
+
+/// Transforms in order, from bytes to numbers. Without `Normalize` the numbers are 0..=1.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    transforms: Vec<Transform>,
+    tables: Option<Tables>,
+}
+
+impl Pipeline {
+    /// Checks the transforms.
+    ///
+    /// # Errors
+    /// A setting out of range, or a `Normalize` that is not the last step.
+    pub fn new(transforms: Vec<Transform>) -> Result<Self> {
+        let mut tables = None;
+        for (index, transform) in transforms.iter().enumerate() {
+            transform.validate()?;
+            if let Transform::Normalize { mean, std } = transform {
+                if index + 1 != transforms.len() {
+                    let reason = format!(
+                        "it is step {index} of {}, expected last: the other \
+                         steps work on bytes",
+                        transforms.len()
+                    );
+                    return Err(Error::config("normalize", reason));
+                }
+                tables = Some(normalize::tables(mean, std));
+            }
+        }
+        Ok(Pipeline { transforms, tables })
+    }
+
+    /// The steps.
+    pub fn transforms(&self) -> &[Transform] {
+        &self.transforms
+    }
+
+    /// True if a step depends on random numbers.
+    pub fn is_random(&self) -> bool {
+        self.transforms.iter().any(Transform::is_random)
+    }
+
+    /// Checks that images of so many channels can be normalised.
+    pub(crate) fn check_channels(&self, channels: usize) -> Result<()> {
+        match &self.tables {
+            Some(tables) if tables.len() != channels => {
+                let reason = format!(
+                    "it has {} numbers, expected {channels}, the channels of the images",
+                    tables.len()
+                );
+                Err(Error::config("normalize.mean", reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Applies all steps to one image.
+    ///
+    /// # Shapes
+    /// The result is (channels, height, width) in f32, on the CPU.
+    ///
+    /// # Errors
+    /// A step that does not fit the image, as a crop larger than it.
+    pub fn apply(&self, image: &Image, draws: &mut Draws) -> Result<Tensor> {
+        self.check_channels(image.channels)?;
+        let mut canvas = Canvas::default();
+        canvas.load(image);
+        self.run(&mut canvas, draws)
+            .map_err(|misfit| misfit.of("the image".to_string()))?;
+        let shape = (canvas.channels, canvas.height, canvas.width);
+        let mut values = vec![0.0; canvas.pixels().len()];
+        self.write(&canvas, &mut values);
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+
+    /// The steps on bytes.
+    pub(crate) fn run(
+        &self,
+        canvas: &mut Canvas,
+        draws: &mut Draws,
+    ) -> std::result::Result<(), Misfit> {
+        self.transforms
+            .iter()
+            .try_for_each(|transform| transform.apply(canvas, draws))
+    }
+
+    /// The last step, from bytes to numbers in (channel, height, width) order.
+    pub(crate) fn write(&self, canvas: &Canvas, output: &mut [f32]) {
+        match &self.tables {
+            Some(tables) => normalize::write(canvas, tables, output),
+            None => {
+                let plain = normalize::tables(&[0.0; 3], &[1.0; 3]);
+                normalize::write(canvas, &plain, output);
+            }
+        }
+    }
+}
+
+impl Misfit {
+    pub(crate) fn of(self, image: String) -> Error {
+        Error::Transform {
+            image,
+            transform: self.transform,
+            reason: self.reason,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The margin of each class and the threshold of the pair distances, from the statistics.
+use candle_core::{Device, Result, Tensor};
+use mr2_stats::Snapshot;
+
+use crate::config::{ClassCount, GammaConfig, GammaSource, SpreadRule};
+
+/// The smallest margin: its reciprocal times any sensible logit is finite in f32.
+const SMALLEST: f64 = 1e-30;
+
+/// The margin `γ` of each class: `budget · K · s_k^exponent / Σ_k s_k^exponent` (arXiv
+/// 2602.00205, corollary 1, for the exponent 1/3). A constant in the backward pass.
+///
+/// A class without the statistic `s` (not seen yet, without a spread, or with a statistic of 0)
+/// has `γ = budget` and is left out of `K` and the sum, so the margins of all classes always
+/// average to the budget, unless `classes` is [`ClassCount::Fixed`]: then `K` is that number.
+///
+/// # Shapes
+/// The result is (classes), finite and positive, in the snapshot's dtype.
+///
+/// # Errors
+/// A budget that is not positive, an exponent that is not finite, a fixed class count of 0.
+///
+/// ```
+/// use mr2_loss::candle_core::{Device, Tensor};
+/// use mr2_loss::{Centre, ClassCount, GammaConfig, GammaSource, exact, gamma};
+/// let features = Tensor::new(&[[1f64], [8.]], &Device::Cpu)?;
+/// let snapshot = exact(&features, &[0, 2], 3, 2.0, Centre::None)?;
+/// let config = GammaConfig {
+///     source: GammaSource::SecondMoment,
+///     budget: 2.0,
+///     exponent: 0.5, // of 1 and 64
+///     classes: ClassCount::Data,
+/// };
+/// let margins = gamma(&snapshot, &config)?.to_vec1::<f64>()?;
+/// for (margin, expected) in margins.iter().zip([4.0 / 9.0, 2.0, 32.0 / 9.0]) {
+///     assert!((margin - expected).abs() < 1e-12);
+/// }
+/// # Ok::<(), mr2_loss::candle_core::Error>(())
+/// ```
+pub fn gamma(snapshot: &Snapshot, config: &GammaConfig) -> Result<Tensor> {
+    config.check()?;
+    let (ln_statistic, usable) = match config.source {
+        GammaSource::Uniform => return budget_everywhere(snapshot, config.budget),
+        GammaSource::SecondMoment => ln_where_positive(&snapshot.second_moment)?,
+        GammaSource::Spread => ln_where_positive(&snapshot.v)?,
+        GammaSource::RelativeSpread => {
+            let (ln_v, has_v) = ln_where_positive(&snapshot.v)?;
+            let (ln_m, has_m) = ln_where_positive(&snapshot.m)?;
+            ((ln_v - ln_m)?, (has_v * has_m)?)
+        }
+    };
+    let dtype = ln_statistic.dtype();
+    // Powers as exponentials of differences to the largest: no statistic is too large for them.
+    let ln_power = (ln_statistic * config.exponent)?;
+    let lowest = (ln_power.ones_like()? * f64::from(f32::MIN))?;
+    let largest = usable.where_cond(&ln_power, &lowest)?.max_keepdim(0)?;
+    let mask = usable.to_dtype(dtype)?;
+    let power = (ln_power.broadcast_sub(&largest)?.minimum(0.0)?.exp()? * &mask)?;
+    let share = power.broadcast_div(&power.sum_keepdim(0)?)?;
+    let scaled = match config.classes {
+        ClassCount::Fixed(classes) => (share * (config.budget * classes as f64))?,
+        ClassCount::Data => (share.broadcast_mul(&mask.sum_keepdim(0)?)? * config.budget)?,
+    };
+    let scaled = scaled.maximum(SMALLEST)?;
+    usable.where_cond(&scaled, &budget_everywhere(snapshot, config.budget)?)
+}
+
+/// The threshold `s̄` of [`crate::representation_margin`], 0 while no class has a spread. A
+/// constant in the backward pass.
+///
+/// # Shapes
+/// The result is a scalar in the snapshot's dtype.
+///
+/// # Errors
+/// Only what the device reports.
+pub fn spread_threshold(snapshot: &Snapshot, rule: SpreadRule) -> Result<Tensor> {
+    let spread = &snapshot.pair_spread;
+    let (dtype, device): (_, &Device) = (spread.dtype(), spread.device());
+    match rule {
+        SpreadRule::Zero => Tensor::zeros((), dtype, device),
+        SpreadRule::MeanSpread => {
+            let mask = snapshot.has_spread.to_dtype(dtype)?;
+            let share = mask.broadcast_div(&mask.sum_keepdim(0)?.maximum(1.0)?)?;
+            (spread.detach() * share)?.sum_all()
+        }
+        SpreadRule::MeanSpreadOver(classes) => {
+            (snapshot.v.detach() * (1.0 / classes as f64))?.sum_all()
+        }
+    }
+}
+
+fn budget_everywhere(snapshot: &Snapshot, budget: f64) -> Result<Tensor> {
+    Tensor::full(budget, snapshot.v.shape(), snapshot.v.device())?.to_dtype(snapshot.v.dtype())
+}
+
+/// The logarithm where the statistic is positive (u8 mask), 0 elsewhere.
+fn ln_where_positive(statistic: &Tensor) -> Result<(Tensor, Tensor)> {
+    let statistic = statistic.detach();
+    let positive = statistic.gt(0.0)?;
+    let ln = positive
+        .where_cond(&statistic, &statistic.ones_like()?)?
+        .log()?;
+    Ok((ln, positive))
+}

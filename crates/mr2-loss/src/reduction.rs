@@ -1,0 +1,43 @@
+//! From a loss per sample to one number.
+use candle_core::{Result, Tensor, bail};
+use mr2_stats::Pairs;
+
+use crate::config::{ClassCount, Reduction};
+
+/// One number of the samples' losses.
+///
+/// # Shapes
+/// `per_sample` (batch); `feature_dim` is the width of the features; the result is a scalar.
+///
+/// # Errors
+/// Another batch than `pairs`, an empty batch, a fixed class count of 0.
+pub fn reduce(
+    per_sample: &Tensor,
+    pairs: &Pairs,
+    feature_dim: usize,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    if per_sample.dims() != [pairs.batch()] || pairs.batch() == 0 {
+        bail!(
+            "per_sample must be ({}) and not empty, got {:?}",
+            pairs.batch(),
+            per_sample.dims()
+        )
+    }
+    let classes = match reduction {
+        Reduction::SampleMean => return per_sample.mean_all(),
+        Reduction::ClassMean(classes) => classes,
+    };
+    classes.check("reduce")?;
+    let classes = match classes {
+        ClassCount::Data => pairs.classes(),
+        ClassCount::Fixed(classes) => classes,
+    };
+    let per_class = feature_dim as f64 / 10.0 / classes as f64;
+    let weight = |&place: &u32| match pairs.counts().get(place as usize) {
+        Some(&count) if count > 1 => per_class / f64::from(count),
+        _ => 0.0, // alone in its class, or in none
+    };
+    let weights = Tensor::from_iter(pairs.segment().iter().map(weight), per_sample.device())?;
+    (per_sample * weights.to_dtype(per_sample.dtype())?)?.sum_all()
+}

@@ -1,0 +1,232 @@
+//! The columns of a class-wise table: one enum, and what each is of a run and its split.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::confusion::Confusion;
+use crate::error::Error;
+use crate::per_class::{PerClass, group_accuracy};
+use crate::thirds::Thirds;
+use crate::verdict::Direction;
+use crate::worst::{cvar, own_minimum};
+
+/// A column of the table. All are fractions, 1 being 100 %.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Share of correct images.
+    Overall,
+    /// Mean accuracy of the easy third.
+    Easy,
+    /// Mean accuracy of the medium third.
+    Medium,
+    /// Mean accuracy of the hard third.
+    Hard,
+    /// Accuracy of the class that is worst in the reference runs.
+    WorstClass,
+    /// Easy minus hard.
+    Gap,
+    /// Mean accuracy of the tenth of the classes that is worst in the reference runs.
+    WorstDecile,
+    /// Lowest accuracy of the run's own classes.
+    OwnMinimum,
+    /// Mean accuracy of the run's own worst share of classes.
+    Cvar,
+    /// Mean per-class accuracy.
+    MeanRecall,
+    /// Mean per-class F1.
+    MacroF1,
+    /// Share of images whose label is among the five highest scores.
+    Top5,
+    /// Expected calibration error.
+    Ece,
+}
+
+impl Metric {
+    /// Every metric, in the order of the table.
+    pub const ALL: [Self; 13] = [
+        Self::Overall,
+        Self::Easy,
+        Self::Medium,
+        Self::Hard,
+        Self::WorstClass,
+        Self::Gap,
+        Self::WorstDecile,
+        Self::OwnMinimum,
+        Self::Cvar,
+        Self::MeanRecall,
+        Self::MacroF1,
+        Self::Top5,
+        Self::Ece,
+    ];
+
+    /// The heading of the column.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Overall => "overall",
+            Self::Easy => "easy",
+            Self::Medium => "medium",
+            Self::Hard => "hard",
+            Self::WorstClass => "worst class",
+            Self::Gap => "easy−hard gap",
+            Self::WorstDecile => "worst decile",
+            Self::OwnMinimum => "own minimum",
+            Self::Cvar => "CVaR",
+            Self::MeanRecall => "mean per-class recall",
+            Self::MacroF1 => "macro-F1",
+            Self::Top5 => "top-5",
+            Self::Ece => "ECE",
+        }
+    }
+
+    /// Which sign of a difference is good.
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::Gap | Self::Ece => Direction::LowerIsBetter,
+            _ => Direction::HigherIsBetter,
+        }
+    }
+
+    /// Whether the classes that it looks at are chosen on reference runs, so that a
+    /// [`SplitSource`](crate::SplitSource) belongs to it.
+    pub fn uses_split(self) -> bool {
+        use Metric::{Easy, Gap, Hard, Medium, WorstClass, WorstDecile};
+        matches!(self, Easy | Medium | Hard | Gap | WorstClass | WorstDecile)
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.title())
+    }
+}
+
+/// The classes that a run is scored on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Groups<'a> {
+    pub thirds: Option<&'a Thirds>,
+    pub worst_class: usize,
+    pub worst_decile: &'a [usize],
+}
+
+/// A run as the metrics see it.
+#[derive(Debug, Clone)]
+pub(crate) struct ScoredRun {
+    pub per_class: PerClass,
+    pub accuracies: Vec<Option<f64>>,
+    pub confusion: Confusion,
+    pub top5: Option<f64>,
+    pub ece: Option<f64>,
+}
+
+/// The metric of a run; `None` where it is not defined or not known.
+pub(crate) fn evaluate(
+    metric: Metric,
+    run: &ScoredRun,
+    groups: Groups<'_>,
+    cvar_alpha: f64,
+) -> Result<Option<f64>, Error> {
+    let mean = |group: &[usize]| group_accuracy(&run.accuracies, group);
+    let thirds = groups.thirds;
+    Ok(match metric {
+        Metric::Overall => run.per_class.overall(),
+        Metric::MeanRecall => run.per_class.mean_recall(),
+        Metric::MacroF1 => run.confusion.macro_f1(),
+        Metric::Easy => thirds.and_then(|thirds| mean(&thirds.easy)),
+        Metric::Medium => thirds.and_then(|thirds| mean(&thirds.medium)),
+        Metric::Hard => thirds.and_then(|thirds| mean(&thirds.hard)),
+        Metric::Gap => thirds
+            .and_then(|thirds| mean(&thirds.easy).zip(mean(&thirds.hard)))
+            .map(|(easy, hard)| easy - hard),
+        Metric::WorstClass => run.accuracies[groups.worst_class],
+        Metric::WorstDecile => mean(groups.worst_decile),
+        Metric::OwnMinimum => own_minimum(&run.accuracies)?,
+        Metric::Cvar => cvar(&run.accuracies, cvar_alpha)?,
+        Metric::Top5 => run.top5,
+        Metric::Ece => run.ece,
+    })
+}
+
+/// What a correct image of each class adds to the metric, for metrics that are sums over
+/// images once the groups are chosen; `None` for the others.
+pub(crate) fn image_weights(metric: Metric, count: &[u64], groups: Groups<'_>) -> Option<Vec<f64>> {
+    let mut weights = vec![0.0; count.len()];
+    let mut add = |group: &[usize], sign: f64| {
+        let present: Vec<usize> = group.iter().copied().filter(|&k| count[k] > 0).collect();
+        for &class in &present {
+            weights[class] += sign / (present.len() as f64 * count[class] as f64);
+        }
+    };
+    let every_class: Vec<usize> = (0..count.len()).collect();
+    match metric {
+        Metric::Overall => {
+            let total: u64 = count.iter().sum();
+            weights.fill(1.0 / total as f64);
+        }
+        Metric::MeanRecall => add(&every_class, 1.0),
+        Metric::Easy => add(&groups.thirds?.easy, 1.0),
+        Metric::Medium => add(&groups.thirds?.medium, 1.0),
+        Metric::Hard => add(&groups.thirds?.hard, 1.0),
+        Metric::Gap => {
+            add(&groups.thirds?.easy, 1.0);
+            add(&groups.thirds?.hard, -1.0);
+        }
+        Metric::WorstClass => add(&[groups.worst_class], 1.0),
+        Metric::WorstDecile => add(groups.worst_decile, 1.0),
+        Metric::MacroF1 | Metric::OwnMinimum | Metric::Cvar | Metric::Top5 | Metric::Ece => {
+            return None;
+        }
+    }
+    Some(weights)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::thirds::thirds;
+
+    #[test]
+    fn image_weights_add_up_to_the_metric() {
+        let labels = [0, 0, 1, 1, 1, 3, 3, 4, 4, 4, 4];
+        let predictions = [0, 1, 1, 1, 0, 3, 3, 4, 0, 1, 4];
+        let per_class = PerClass::from_predictions(&labels, &predictions, 5).unwrap();
+        let accuracies = per_class.accuracies();
+        let confusion = Confusion::from_predictions(&labels, &predictions, 5).unwrap();
+        let run = ScoredRun {
+            per_class,
+            accuracies,
+            confusion,
+            top5: None,
+            ece: None,
+        };
+        let thirds = thirds(&run.accuracies).unwrap();
+        let groups = Groups {
+            thirds: thirds.as_ref(),
+            worst_class: 0,
+            worst_decile: &[0, 2],
+        };
+        let mut sums = 0;
+        for metric in Metric::ALL {
+            let Some(weights) = image_weights(metric, &run.per_class.count, groups) else {
+                continue;
+            };
+            let correct = run.per_class.correct.iter();
+            let sum: f64 = correct
+                .zip(&weights)
+                .map(|(&c, weight)| c as f64 * weight)
+                .sum();
+            let value = evaluate(metric, &run, groups, 0.1).unwrap().unwrap();
+            assert!(
+                (sum - value).abs() < 1e-12,
+                "{metric}: {sum} against {value}"
+            );
+            sums += 1;
+        }
+        assert_eq!(
+            sums, 8,
+            "overall, mean recall, thirds, gap, worst class and decile"
+        );
+    }
+}

@@ -1,0 +1,265 @@
+//! The context of training or evaluation: mode, buffers, dropout stream, and the one backward.
+
+use super::act::Act;
+use crate::kernels::pool::{Pool, lock};
+use crate::rng;
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Result, Tensor, TensorId, Var, bail};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What batch norm and dropout do, and whether gradients can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics, running statistics updated, dropout active, a graph is recorded.
+    Train,
+    /// Running statistics, no dropout, no graph: activations are freed as soon as they are dropped.
+    Eval,
+}
+
+/// The context of layer calls; a trainer has one, an evaluator another.
+///
+/// ```
+/// use mr2_nn::candle_core::{DType, Device, Tensor, Var};
+/// use mr2_nn::graph::{Ctx, Mode};
+/// # fn main() -> mr2_nn::candle_core::Result<()> {
+/// let cx = Ctx::new(&Device::Cpu, DType::F32, Mode::Train)?;
+/// let images = Var::from_tensor(&Tensor::ones((2, 3, 4, 4), DType::F32, &Device::Cpu)?)?;
+/// let features = cx.enter(&images)?.relu()?.mean_hw()?; // an ordinary tensor, (2, 3)
+/// let gradients = cx.backward(&features.sum_all()?)?;
+/// assert_eq!(gradients.get(&images).expect("tracked").dims(), [2, 3, 4, 4]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Ctx {
+    pub(crate) core: Arc<Core>,
+}
+
+/// What activations and recorded operations share with their context.
+pub(crate) struct Core {
+    pub(crate) mode: Mode,
+    pub(crate) dtype: DType,
+    pub(crate) device: Device,
+    pub(crate) pool: Arc<Pool>,
+    /// The input of layer calls that have parameters but no tracked input: without a variable
+    /// among its ancestors Candle would leave a node out.
+    pub(crate) anchor: Var,
+    /// Parameter gradients of the running backward, none outside of one.
+    gradients: Mutex<Option<HashMap<TensorId, Tensor>>>,
+    /// Counts backwards; gradients left behind by a failed one are told by it.
+    turn: AtomicU64,
+    /// Held during a backward, so that two threads take turns.
+    backward: Mutex<()>,
+    dropout: Mutex<Option<DropoutStream>>,
+}
+
+struct DropoutStream {
+    key: u64,
+    calls: u64,
+}
+
+impl Ctx {
+    /// A context for activations of `dtype` (f32 or f64) on `device` (the CPU).
+    ///
+    /// # Errors
+    /// Another element type, or a device for which the layers have no kernels.
+    pub fn new(device: &Device, dtype: DType, mode: Mode) -> Result<Self> {
+        if !device.is_cpu() {
+            bail!("the layers of mr2-nn run on the CPU; device {device:?} has no kernels");
+        }
+        if !matches!(dtype, DType::F32 | DType::F64) {
+            bail!("dtype: expected f32 or f64, got {}", dtype.as_str());
+        }
+        let core = Core {
+            mode,
+            dtype,
+            device: device.clone(),
+            pool: Arc::default(),
+            anchor: Var::zeros(1, DType::F32, device)?,
+            gradients: Mutex::new(None),
+            turn: AtomicU64::new(0),
+            backward: Mutex::new(()),
+            dropout: Mutex::new(None),
+        };
+        Ok(Self {
+            core: Arc::new(core),
+        })
+    }
+
+    /// The mode given at construction.
+    pub fn mode(&self) -> Mode {
+        self.core.mode
+    }
+
+    /// Whether the mode is [`Mode::Train`].
+    pub fn is_train(&self) -> bool {
+        self.core.mode == Mode::Train
+    }
+
+    /// The device given at construction.
+    pub fn device(&self) -> &Device {
+        &self.core.device
+    }
+
+    /// The element type given at construction.
+    pub fn dtype(&self) -> DType {
+        self.core.dtype
+    }
+
+    /// Positions the dropout stream: masks are a function of the seed, the step, the number of the
+    /// dropout call within the step, and the element's index.
+    pub fn begin_step(&self, seed: u64, step: u64) {
+        let key = rng::hash(rng::stream(seed, "dropout"), step);
+        *lock(&self.core.dropout) = Some(DropoutStream { key, calls: 0 });
+    }
+
+    /// Takes images into the graph. If they are tracked, their gradient flows back to them.
+    ///
+    /// # Shapes
+    /// `images`: (batch, channels, height, width), of the context's element type.
+    ///
+    /// # Errors
+    /// Another rank, an empty dimension, another element type or device.
+    pub fn enter(&self, images: &Tensor) -> Result<Act> {
+        super::edges::enter(&self.core, images)
+    }
+
+    /// Candle's backward, with the gradients of the layers' parameters added to its result.
+    ///
+    /// The only backward to call on a loss that was computed through layers; `loss.backward()` is
+    /// an error there.
+    ///
+    /// # Shapes
+    /// `loss`: usually a scalar; of a larger tensor the sum is differentiated, as in Candle.
+    ///
+    /// # Errors
+    /// Those of any operation in the graph; activations of another context in it.
+    pub fn backward(&self, loss: &Tensor) -> Result<GradStore> {
+        let _turn = lock(&self.core.backward);
+        self.core.turn.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.core.gradients) = Some(HashMap::new());
+        let result = loss.backward();
+        let parameters = lock(&self.core.gradients).take().unwrap_or_default();
+        let mut store = result?;
+        for (id, gradient) in parameters {
+            let sum = match store.get_id(id) {
+                Some(present) => (present + &gradient)?,
+                None => gradient,
+            };
+            store.insert_id(id, sum);
+        }
+        Ok(store)
+    }
+}
+
+impl std::fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ctx")
+            .field("mode", &self.core.mode)
+            .field("dtype", &self.core.dtype)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(crate) fn is_train(&self) -> bool {
+        self.mode == Mode::Train
+    }
+
+    /// The number of the running backward.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// Fails outside of [`Ctx::backward`].
+    pub(crate) fn check_in_backward(&self) -> Result<()> {
+        if lock(&self.gradients).is_none() {
+            bail!(
+                "a loss through layers needs Ctx::backward(&loss), on the context that made its \
+                 activations, instead of loss.backward(): the context collects the gradients of \
+                 the layers' parameters (one loss cannot join activations of two contexts)"
+            );
+        }
+        Ok(())
+    }
+
+    /// Adds to the gradient of a parameter.
+    pub(crate) fn add_parameter_gradient(&self, parameter: &Tensor, part: Tensor) -> Result<()> {
+        let mut gradients = lock(&self.gradients);
+        let Some(gradients) = gradients.as_mut() else {
+            bail!("a parameter's gradient arrived outside of Ctx::backward");
+        };
+        match gradients.entry(parameter.id()) {
+            Entry::Vacant(entry) => {
+                entry.insert(part);
+            }
+            Entry::Occupied(mut entry) => {
+                let sum = (entry.get() + part)?;
+                entry.insert(sum);
+            }
+        }
+        Ok(())
+    }
+
+    /// The key of the next dropout mask of this step.
+    pub(crate) fn next_dropout_key(&self) -> Result<u64> {
+        let mut stream = lock(&self.dropout);
+        let Some(stream) = stream.as_mut() else {
+            bail!("dropout in training needs Ctx::begin_step(seed, step) before the forward pass");
+        };
+        let key = rng::hash(stream.key, stream.calls);
+        stream.calls += 1;
+        Ok(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::layers::{BatchNormConfig, ConvBn};
+    use crate::params::ParamStore;
+
+    #[test]
+    fn no_buffer_is_allocated_after_the_first_step_and_none_is_lost() {
+        let (cx, store) = (
+            Ctx::new(&Device::Cpu, DType::F32, Mode::Train).unwrap(),
+            ParamStore::new(1, DType::F32, &Device::Cpu),
+        );
+        let (vb, norm) = (
+            store.var_builder(),
+            BatchNormConfig {
+                eps: 1e-5,
+                momentum: 0.1,
+            },
+        );
+        let unit = ConvBn::new(4, 4, 3, 1, 1, norm, vb.pp("conv"), vb.pp("bn")).unwrap();
+        let images = Tensor::ones((20, 4, 6, 6), DType::F32, &Device::Cpu).unwrap();
+        let step = |differentiate: bool| {
+            let x = cx.enter(&images).unwrap();
+            let y = unit.forward_relu(&cx, &x).unwrap();
+            let y = unit.forward_add_relu(&cx, &y, &x).unwrap();
+            let loss = y.mean_hw().unwrap().sum_all().unwrap();
+            if differentiate {
+                cx.backward(&loss).unwrap();
+            }
+        };
+        // With one thread the number of scratch buffers is always the same.
+        let one = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
+        one.install(|| {
+            step(true);
+            let buffers = cx.core.pool.f32.count();
+            assert!(buffers > 0);
+            for differentiate in [true, false, true] {
+                step(differentiate);
+                assert_eq!(cx.core.pool.f32.count(), buffers);
+            }
+        });
+    }
+}

@@ -1,0 +1,138 @@
+//! Where an activation and its gradient are kept.
+
+use super::context::Core;
+use crate::kernels::elementwise::add_assign;
+use crate::kernels::pool::{PoolBuf, lock};
+use crate::kernels::real::Real;
+use std::sync::{Arc, Mutex};
+
+/// Sizes of an activation; the elements lie in the order batch, height, width, channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape4 {
+    pub(crate) batch: usize,
+    pub(crate) channels: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+impl Shape4 {
+    pub(crate) fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    pub(crate) fn elements(&self) -> usize {
+        self.batch * self.channels * self.pixels()
+    }
+
+    /// As Candle and PyTorch count: (batch, channels, height, width).
+    pub(crate) fn dims(&self) -> (usize, usize, usize, usize) {
+        (self.batch, self.channels, self.height, self.width)
+    }
+}
+
+/// One activation. Its data is written once, before the slot exists.
+pub(crate) struct Slot<T: Real> {
+    pub(crate) shape: Shape4,
+    pub(crate) data: PoolBuf<T>,
+    /// Whether a gradient is wanted: the slot depends on a variable.
+    pub(crate) tracked: bool,
+    /// The gradient with the number of the backward that it belongs to.
+    gradient: Mutex<Option<(u64, PoolBuf<T>)>>,
+}
+
+impl<T: Real> Slot<T> {
+    pub(crate) fn new(shape: Shape4, data: PoolBuf<T>, tracked: bool) -> Arc<Self> {
+        Arc::new(Self {
+            shape,
+            data,
+            tracked,
+            gradient: Mutex::new(None),
+        })
+    }
+
+    /// Hands over a contribution: the first is kept as it is, later ones are added.
+    pub(crate) fn give_gradient(&self, core: &Core, part: PoolBuf<T>) {
+        let mut gradient = lock(&self.gradient);
+        match gradient.as_mut() {
+            Some((turn, sum)) if *turn == core.turn() => add_assign(sum, &part),
+            _ => *gradient = Some((core.turn(), part)),
+        }
+    }
+
+    /// Lets `add` add a contribution in place; the first finds zeros.
+    pub(crate) fn add_gradient(&self, core: &Core, add: impl FnOnce(&mut [T])) {
+        let mut gradient = lock(&self.gradient);
+        match gradient.as_mut() {
+            Some((turn, sum)) if *turn == core.turn() => add(sum),
+            _ => {
+                let mut sum = core.pool.zeros(self.shape.elements());
+                add(&mut sum);
+                *gradient = Some((core.turn(), sum));
+            }
+        }
+    }
+
+    /// Removes the gradient that was collected in the running backward.
+    pub(crate) fn take_gradient(&self, core: &Core) -> Option<PoolBuf<T>> {
+        let (turn, gradient) = lock(&self.gradient).take()?;
+        (turn == core.turn()).then_some(gradient)
+    }
+}
+
+/// A slot of either element type.
+#[derive(Clone)]
+pub(crate) enum Handle {
+    F32(Arc<Slot<f32>>),
+    F64(Arc<Slot<f64>>),
+}
+
+impl Handle {
+    pub(crate) fn shape(&self) -> Shape4 {
+        match self {
+            Self::F32(slot) => slot.shape,
+            Self::F64(slot) => slot.shape,
+        }
+    }
+}
+
+/// Ties an element type to its case of [`Handle`].
+pub(crate) trait InHandle: Real {
+    fn handle(slot: Arc<Slot<Self>>) -> Handle;
+    /// The slot, if it has this element type.
+    fn slot(handle: &Handle) -> Option<&Arc<Slot<Self>>>;
+}
+
+impl InHandle for f32 {
+    fn handle(slot: Arc<Slot<f32>>) -> Handle {
+        Handle::F32(slot)
+    }
+    fn slot(handle: &Handle) -> Option<&Arc<Slot<f32>>> {
+        match handle {
+            Handle::F32(slot) => Some(slot),
+            Handle::F64(_) => None,
+        }
+    }
+}
+
+impl InHandle for f64 {
+    fn handle(slot: Arc<Slot<f64>>) -> Handle {
+        Handle::F64(slot)
+    }
+    fn slot(handle: &Handle) -> Option<&Arc<Slot<f64>>> {
+        match handle {
+            Handle::F32(_) => None,
+            Handle::F64(slot) => Some(slot),
+        }
+    }
+}
+
+/// Runs generic code on the slot of an activation, whatever its element type.
+macro_rules! with_slot {
+    ($act:expr, $slot:ident => $body:expr) => {
+        match &$act.handle {
+            $crate::graph::Handle::F32($slot) => $body,
+            $crate::graph::Handle::F64($slot) => $body,
+        }
+    };
+}
+pub(crate) use with_slot;

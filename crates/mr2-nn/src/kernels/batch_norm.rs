@@ -1,0 +1,166 @@
+//! Batch normalisation over rows of channels: one pass for the statistics, one to apply them. The
+//! skip connection and the rectifier ride along.
+
+use super::channel_lanes::{block_len, flush, for_lanes, lanes};
+use super::elementwise::rectified;
+use super::parallel::per_chunk;
+use super::real::Real;
+use super::simd::vectorise;
+use rayon::prelude::*;
+
+/// Mean and biased variance of every channel.
+pub(crate) struct Moments {
+    pub(crate) mean: Vec<f64>,
+    pub(crate) variance: Vec<f64>,
+}
+
+/// Statistics of `x`, (rows, channels).
+pub(crate) fn moments<T: Real>(x: &[T], channels: usize) -> Moments {
+    let chunk = per_chunk(x.len() / channels) * channels;
+    let parts: Vec<(f64, Moments)> = x
+        .par_chunks(chunk)
+        .map(|part| chunk_moments(part, channels))
+        .collect();
+    let mut total = Moments {
+        mean: vec![0.0; channels],
+        variance: vec![0.0; channels],
+    };
+    let mut count = 0.0;
+    for (n, part) in &parts {
+        let sum = count + n;
+        for channel in 0..channels {
+            let delta = part.mean[channel] - total.mean[channel];
+            total.mean[channel] += delta * n / sum;
+            total.variance[channel] += part.variance[channel] + delta * delta * count * n / sum;
+        }
+        count = sum;
+    }
+    total
+        .variance
+        .iter_mut()
+        .for_each(|variance| *variance /= count);
+    total
+}
+
+/// Rows, means and sums of squared deviations of one chunk, taken about its first row so that a
+/// large mean costs no digits.
+fn chunk_moments<T: Real>(x: &[T], channels: usize) -> (f64, Moments) {
+    let (mut sums, mut squares) = (vec![0f64; channels], vec![0f64; channels]);
+    let origin = &x[..channels];
+    for block in x.chunks(block_len(channels)) {
+        vectorise(
+            #[inline(always)]
+            || {
+                for_lanes!(
+                    channels,
+                    add_moments(block, origin, &mut sums, &mut squares)
+                )
+            },
+        );
+    }
+    let rows = (x.len() / channels) as f64;
+    for channel in 0..channels {
+        squares[channel] = (squares[channel] - sums[channel] * sums[channel] / rows).max(0.0);
+        sums[channel] = origin[channel].to_f64() + sums[channel] / rows;
+    }
+    (
+        rows,
+        Moments {
+            mean: sums,
+            variance: squares,
+        },
+    )
+}
+
+#[inline(always)]
+fn add_moments<T: Real, const L: usize>(
+    channel: usize,
+    block: &[T],
+    origin: &[T],
+    sums: &mut [f64],
+    squares: &mut [f64],
+) {
+    let origin_lanes = lanes::<T, L>(origin, channel);
+    let (mut sum, mut square) = ([T::zero(); L], [T::zero(); L]);
+    for row in block.chunks_exact(origin.len()) {
+        let row = lanes::<T, L>(row, channel);
+        for lane in 0..L {
+            let deviation = row[lane] - origin_lanes[lane];
+            sum[lane] += deviation;
+            square[lane] += deviation * deviation;
+        }
+    }
+    flush(channel, &sum, sums);
+    flush(channel, &square, squares);
+}
+
+/// What is done to each channel: `(x - mean) * scale + shift`, then `+ skip`, then the rectifier.
+pub(crate) struct Affine<T> {
+    pub(crate) mean: Vec<T>,
+    pub(crate) scale: Vec<T>,
+    pub(crate) shift: Vec<T>,
+    pub(crate) relu: bool,
+}
+
+/// Applies `affine` to the rows of `x`.
+pub(crate) fn apply<T: Real>(affine: &Affine<T>, x: &[T], skip: Option<&[T]>, out: &mut [T]) {
+    let channels = affine.mean.len();
+    let chunk = per_chunk(x.len() / channels) * channels;
+    let block = block_len(channels);
+    // Without a skip connection its place is taken by `x`, which is loaded anyway.
+    let added = skip.unwrap_or(x);
+    out.par_chunks_mut(chunk)
+        .zip(x.par_chunks(chunk))
+        .zip(added.par_chunks(chunk))
+        .for_each(|((out, x), added)| {
+            let blocks = out
+                .chunks_mut(block)
+                .zip(x.chunks(block))
+                .zip(added.chunks(block));
+            for ((out, x), added) in blocks {
+                vectorise(
+                    #[inline(always)]
+                    || match (skip.is_some(), affine.relu) {
+                        (false, false) => {
+                            for_lanes!(channels, apply_block[false, false](affine, x, added, out));
+                        }
+                        (false, true) => {
+                            for_lanes!(channels, apply_block[false, true](affine, x, added, out));
+                        }
+                        (true, false) => {
+                            for_lanes!(channels, apply_block[true, false](affine, x, added, out));
+                        }
+                        (true, true) => {
+                            for_lanes!(channels, apply_block[true, true](affine, x, added, out));
+                        }
+                    },
+                );
+            }
+        });
+}
+
+#[inline(always)]
+fn apply_block<T: Real, const L: usize, const SKIP: bool, const RELU: bool>(
+    channel: usize,
+    affine: &Affine<T>,
+    x: &[T],
+    skip: &[T],
+    out: &mut [T],
+) {
+    let channels = affine.mean.len();
+    let mean = lanes::<T, L>(&affine.mean, channel);
+    let scale = lanes::<T, L>(&affine.scale, channel);
+    let shift = lanes::<T, L>(&affine.shift, channel);
+    let rows = out.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
+    for ((out, x), skip) in rows.zip(skip.chunks_exact(channels)) {
+        let (x, skip) = (lanes::<T, L>(x, channel), lanes::<T, L>(skip, channel));
+        let out = &mut out[channel..channel + L];
+        for lane in 0..L {
+            let mut y = (x[lane] - mean[lane]) * scale[lane] + shift[lane];
+            if SKIP {
+                y += skip[lane];
+            }
+            out[lane] = if RELU { rectified(y) } else { y };
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Convolution by patches and matrix products, parallel over chunks of images.
+
+use super::conv_weight::flip_weight;
+use super::geometry::Geometry;
+use super::im2col::{gather, scatter_add};
+use super::matmul::{Matrix, Target, multiply};
+use super::parallel::per_chunk;
+use super::pool::{Pool, PoolBuf};
+use super::real::Real;
+use super::simd::vectorise;
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// `out = images * weight + bias`.
+pub(crate) fn forward<T: Real>(
+    geometry: &Geometry,
+    images: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    out: &mut [T],
+    pool: &Arc<Pool>,
+) {
+    let chunk = per_chunk(geometry.batch);
+    out.par_chunks_mut(chunk * geometry.out_image())
+        .zip(images.par_chunks(chunk * geometry.in_image()))
+        .for_each(|(out, images)| {
+            if let Some(bias) = bias {
+                out.chunks_exact_mut(bias.len())
+                    .for_each(|pixel| pixel.copy_from_slice(bias));
+            }
+            forward_chunk(geometry, images, weight, bias.is_some(), out, pool);
+        });
+}
+
+fn forward_chunk<T: Real>(
+    geometry: &Geometry,
+    images: &[T],
+    weight: &[T],
+    accumulate: bool,
+    out: &mut [T],
+    pool: &Arc<Pool>,
+) {
+    let (depth, out_channels) = (geometry.depth(), geometry.out_channels);
+    let group_outputs = out_channels / geometry.groups;
+    for_each_tile(geometry, images, pool, |group, rows, patches| {
+        let first = group * group_outputs;
+        multiply(
+            Target {
+                data: &mut out[rows.start * out_channels + first..],
+                row_stride: out_channels,
+                accumulate,
+            },
+            patches,
+            Matrix::rows(
+                &weight[first * depth..],
+                depth,
+                group_outputs,
+                group_outputs,
+            ),
+        );
+    });
+}
+
+/// Calls `work(group, output pixels, their patches)` for all tiles of a chunk of images.
+fn for_each_tile<T: Real>(
+    geometry: &Geometry,
+    images: &[T],
+    pool: &Arc<Pool>,
+    mut work: impl FnMut(usize, Range<usize>, Matrix<'_, T>),
+) {
+    let depth = geometry.depth();
+    let rows = images.len() / geometry.in_image() * geometry.out_pixels();
+    let longest = geometry
+        .tiles(rows)
+        .map(|tile| tile.len())
+        .max()
+        .unwrap_or(0);
+    let mut scratch = pool.take::<T>(if geometry.is_pointwise() {
+        0
+    } else {
+        longest * depth
+    });
+    for group in 0..geometry.groups {
+        for tile in geometry.tiles(rows) {
+            let patches = if geometry.is_pointwise() {
+                let first = tile.start * geometry.in_channels + group * depth;
+                Matrix::rows(&images[first..], tile.len(), depth, geometry.in_channels)
+            } else {
+                let scratch = &mut scratch[..tile.len() * depth];
+                vectorise(
+                    #[inline(always)]
+                    || gather(geometry, group, images, tile.clone(), scratch),
+                );
+                Matrix::rows(scratch, tile.len(), depth, depth)
+            };
+            work(group, tile, patches);
+        }
+    }
+}
+
+/// Gradient of the weight in the order (out, kernel, kernel, in), see [`unpack_gradient`].
+pub(crate) fn weight_gradient<T: Real>(
+    geometry: &Geometry,
+    images: &[T],
+    out_gradient: &[T],
+    pool: &Arc<Pool>,
+) -> PoolBuf<T> {
+    let (depth, out_channels) = (geometry.depth(), geometry.out_channels);
+    let group_outputs = out_channels / geometry.groups;
+    let chunk = per_chunk(geometry.batch);
+    let chunks = geometry.batch.div_ceil(chunk);
+    let mut partial = pool.zeros::<T>(chunks * geometry.weights());
+    partial
+        .par_chunks_mut(geometry.weights())
+        .zip(images.par_chunks(chunk * geometry.in_image()))
+        .zip(out_gradient.par_chunks(chunk * geometry.out_image()))
+        .for_each(|((partial, images), out_gradient)| {
+            for_each_tile(geometry, images, pool, |group, rows, patches| {
+                let first = group * group_outputs;
+                let gradient = &out_gradient[rows.start * out_channels + first..];
+                multiply(
+                    Target {
+                        data: &mut partial[first * depth..],
+                        row_stride: depth,
+                        accumulate: true,
+                    },
+                    Matrix::rows(gradient, rows.len(), group_outputs, out_channels).transposed(),
+                    patches,
+                );
+            });
+        });
+    sum_parts(&partial, geometry.weights(), pool)
+}
+
+/// The sum of equally long parts, in their order.
+fn sum_parts<T: Real>(parts: &[T], len: usize, pool: &Arc<Pool>) -> PoolBuf<T> {
+    let mut sum = pool.zeros::<T>(len);
+    for part in parts.chunks_exact(len) {
+        for (sum, &value) in sum.iter_mut().zip(part) {
+            *sum += value;
+        }
+    }
+    sum
+}
+
+/// Gradient of the bias: the sum over all output pixels.
+pub(crate) fn bias_gradient<T: Real>(geometry: &Geometry, out_gradient: &[T]) -> Vec<T> {
+    let chunk = per_chunk(geometry.batch) * geometry.out_image();
+    let partial: Vec<Vec<f64>> = out_gradient
+        .par_chunks(chunk)
+        .map(|part| {
+            let mut sum = vec![0f64; geometry.out_channels];
+            for pixel in part.chunks_exact(geometry.out_channels) {
+                for (sum, &value) in sum.iter_mut().zip(pixel) {
+                    *sum += value.to_f64();
+                }
+            }
+            sum
+        })
+        .collect();
+    (0..geometry.out_channels)
+        .map(|channel| T::from_f64(partial.iter().map(|sum| sum[channel]).sum()))
+        .collect()
+}
+
+/// Adds the gradient of the images to `image_gradient`.
+pub(crate) fn image_gradient<T: Real>(
+    geometry: &Geometry,
+    weight: &[T],
+    out_gradient: &[T],
+    image_gradient: &mut [T],
+    pool: &Arc<Pool>,
+) {
+    let chunk = per_chunk(geometry.batch);
+    let work = image_gradient
+        .par_chunks_mut(chunk * geometry.in_image())
+        .zip(out_gradient.par_chunks(chunk * geometry.out_image()));
+    match geometry.transposed() {
+        Some(transposed) => {
+            let mut flipped = pool.take(weight.len());
+            flip_weight(weight, geometry, &mut flipped);
+            work.for_each(|(images, out)| {
+                forward_chunk(&transposed, out, &flipped, true, images, pool);
+            });
+        }
+        None => work.for_each(|(images, out)| scatter_chunk(geometry, weight, out, images, pool)),
+    }
+}
+
+/// The patches of the images' gradient, added up where they overlap.
+fn scatter_chunk<T: Real>(
+    geometry: &Geometry,
+    weight: &[T],
+    out_gradient: &[T],
+    images: &mut [T],
+    pool: &Arc<Pool>,
+) {
+    let (depth, out_channels) = (geometry.depth(), geometry.out_channels);
+    let group_outputs = out_channels / geometry.groups;
+    let rows = out_gradient.len() / out_channels;
+    let longest = geometry
+        .tiles(rows)
+        .map(|tile| tile.len())
+        .max()
+        .unwrap_or(0);
+    let mut scratch = pool.take::<T>(longest * depth);
+    for group in 0..geometry.groups {
+        let first = group * group_outputs;
+        let weight = Matrix::rows(
+            &weight[first * depth..],
+            depth,
+            group_outputs,
+            group_outputs,
+        );
+        let weight = weight.transposed();
+        for tile in geometry.tiles(rows) {
+            let gradient = &out_gradient[tile.start * out_channels + first..];
+            let gradient = Matrix::rows(gradient, tile.len(), group_outputs, out_channels);
+            let patches = &mut scratch[..tile.len() * depth];
+            let target = Target {
+                data: patches,
+                row_stride: depth,
+                accumulate: false,
+            };
+            multiply(target, gradient, weight);
+            let patches = &scratch[..tile.len() * depth];
+            vectorise(
+                #[inline(always)]
+                || scatter_add(geometry, group, patches, tile, images),
+            );
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Loops over plain slices: everything that computes on activations, and the only `unsafe` code.
+//!
+//! Activations are stored NHWC: channels innermost. Work is cut into chunks whose number depends on
+//! the shapes alone, and partial sums of the chunks are added in order, so that results have the
+//! same bits on any number of threads.
+
+pub(crate) mod batch_norm;
+pub(crate) mod batch_norm_gradient;
+pub(crate) mod channel_lanes;
+pub(crate) mod conv;
+pub(crate) mod conv_weight;
+pub(crate) mod dropout;
+pub(crate) mod elementwise;
+pub(crate) mod geometry;
+pub(crate) mod im2col;
+pub(crate) mod layout;
+pub(crate) mod matmul;
+pub(crate) mod parallel;
+pub(crate) mod pool;
+pub(crate) mod pooling;
+pub(crate) mod real;
+pub(crate) mod simd;

@@ -1,0 +1,13 @@
+//! Fixed chunks: how work is cut, whatever the number of threads.
+
+/// At most this many chunks; their partial sums are added in order.
+const CHUNKS: usize = 16;
+
+/// Elements of one task of an element-wise pass: long enough to be worth a task, short enough to
+/// stay in the second-level cache.
+pub(crate) const ELEMENTS: usize = 1 << 15;
+
+/// How many of `items` (images, rows) each chunk holds; the last may hold fewer.
+pub(crate) fn per_chunk(items: usize) -> usize {
+    items.div_ceil(CHUNKS).max(1)
+}

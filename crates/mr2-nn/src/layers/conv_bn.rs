@@ -1,0 +1,123 @@
+//! A convolution with the batch normalisation that follows it.
+
+use super::{BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Layer};
+use crate::graph::{Act, Ctx};
+use candle_core::{Result, bail};
+use candle_nn::{Init, VarBuilder};
+
+/// The unit that convolutional nets are made of: convolution without bias, batch normalisation,
+/// and what follows, as one call.
+#[derive(Clone, Debug)]
+pub struct ConvBn {
+    conv: Conv2d,
+    bn: BatchNorm2d,
+}
+
+impl ConvBn {
+    /// Parameters come from two builders, since most architectures name convolution and batch
+    /// normalisation side by side (`conv1`, `bn1`). The weight has PyTorch's default
+    /// initialisation.
+    ///
+    /// # Errors
+    /// As [`Conv2d::new`] and [`BatchNorm2d::new`].
+    #[allow(clippy::too_many_arguments)] // As PyTorch's constructors, which a reader knows.
+    pub fn new(
+        in_channels: usize,
+        out_channels: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        norm: BatchNormConfig,
+        conv_vb: VarBuilder,
+        bn_vb: VarBuilder,
+    ) -> Result<Self> {
+        let config = Conv2dConfig {
+            stride,
+            padding,
+            dilation: 1,
+            groups: 1,
+            bias: false,
+        };
+        let conv = Conv2d::new(in_channels, out_channels, kernel, config, conv_vb)?;
+        Ok(Self {
+            conv,
+            bn: BatchNorm2d::new(out_channels, norm, bn_vb)?,
+        })
+    }
+
+    /// As [`ConvBn::new`], with another initialisation of the weight.
+    ///
+    /// # Errors
+    /// As [`ConvBn::new`].
+    #[allow(clippy::too_many_arguments)] // As `new`, with the initialisation.
+    pub fn with_init(
+        in_channels: usize,
+        out_channels: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        init: Init,
+        norm: BatchNormConfig,
+        conv_vb: VarBuilder,
+        bn_vb: VarBuilder,
+    ) -> Result<Self> {
+        let config = Conv2dConfig {
+            stride,
+            padding,
+            dilation: 1,
+            groups: 1,
+            bias: false,
+        };
+        let conv = Conv2d::with_init(in_channels, out_channels, kernel, config, init, conv_vb)?;
+        Ok(Self {
+            conv,
+            bn: BatchNorm2d::new(out_channels, norm, bn_vb)?,
+        })
+    }
+
+    /// Joins a convolution and a batch normalisation that are built already.
+    ///
+    /// # Errors
+    /// Numbers of channels that differ.
+    pub fn from_parts(conv: Conv2d, bn: BatchNorm2d) -> Result<Self> {
+        let outputs = conv.weight().dim(0)?;
+        if outputs != bn.channels() {
+            bail!(
+                "conv_bn: the convolution gives {outputs} channels, the normalisation takes {}",
+                bn.channels()
+            );
+        }
+        Ok(Self { conv, bn })
+    }
+
+    /// Convolution, batch normalisation.
+    ///
+    /// # Errors
+    /// As [`Conv2d::forward`] and [`BatchNorm2d::forward`].
+    pub fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
+        self.bn.forward(cx, &self.conv.forward(cx, x)?)
+    }
+
+    /// Convolution, batch normalisation, `max(., 0)`.
+    ///
+    /// # Errors
+    /// As [`ConvBn::forward`].
+    pub fn forward_relu(&self, cx: &Ctx, x: &Act) -> Result<Act> {
+        self.bn.forward_relu(cx, &self.conv.forward(cx, x)?)
+    }
+
+    /// Convolution, batch normalisation, `+ skip`, `max(., 0)`.
+    ///
+    /// # Errors
+    /// As [`ConvBn::forward`]; a `skip` of another shape than the convolution's output.
+    pub fn forward_add_relu(&self, cx: &Ctx, x: &Act, skip: &Act) -> Result<Act> {
+        self.bn
+            .forward_add_relu(cx, &self.conv.forward(cx, x)?, skip)
+    }
+}
+
+impl Layer for ConvBn {
+    fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
+        ConvBn::forward(self, cx, x)
+    }
+}

@@ -1,0 +1,64 @@
+//! Layers on activations, one per file, with PyTorch's semantics and parameter names.
+//!
+//! A layer is built from a candle-nn `VarBuilder` and called with a [`Ctx`] and an [`Act`]. Built
+//! from [`ParamStore::var_builder`](crate::params::ParamStore::var_builder), its initial values are
+//! seeded; built from a candle-nn `VarMap` it works as well, but Candle's CPU generator has no seed,
+//! so the initial values differ in every run.
+
+mod as_module;
+mod avg_pool;
+mod batch_norm;
+mod conv2d;
+mod conv_bn;
+mod cosine_linear;
+mod dropout;
+mod linear;
+mod max_pool;
+mod running_statistics;
+
+pub use as_module::AsModule;
+pub use avg_pool::AvgPool2d;
+pub use batch_norm::{BatchNorm2d, BatchNormConfig};
+pub use conv_bn::ConvBn;
+pub use conv2d::{Conv2d, Conv2dConfig};
+pub use cosine_linear::CosineLinear;
+pub use dropout::Dropout;
+pub use linear::linear;
+pub use max_pool::MaxPool2d;
+
+use crate::graph::{Act, Ctx};
+use candle_core::{Result, bail};
+
+/// A function of one activation, with or without parameters.
+pub trait Layer {
+    /// Applies the layer.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, or an activation of another context.
+    fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act>;
+}
+
+/// Output size of a window that slides over `size` pixels; `layer` names the caller in errors.
+fn window_outputs(
+    layer: &str,
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
+) -> Result<usize> {
+    if kernel == 0 || stride == 0 || dilation == 0 {
+        bail!(
+            "{layer}: kernel, stride and dilation must be at least 1, got {kernel}, {stride}, \
+             {dilation}"
+        );
+    }
+    let reach = dilation * (kernel - 1) + 1;
+    match (size + 2 * padding).checked_sub(reach) {
+        Some(room) => Ok(room / stride + 1),
+        None => bail!(
+            "{layer}: the kernel reaches over {reach} pixels, but the padded input has {}",
+            size + 2 * padding
+        ),
+    }
+}

@@ -1,0 +1,73 @@
+//! What Candle lacks for training convolutional nets: layers, optimisers, schedules and one
+//! backward, with PyTorch's semantics.
+//!
+//! - [`graph`]: a [`Ctx`](graph::Ctx) holds what a training step needs, an [`Act`](graph::Act) is
+//!   the handle of an activation. Activations live outside Candle, in buffers that are used again
+//!   every step; features, logits, losses and anything else are ordinary Candle tensors.
+//! - [`layers`]: convolution, batch norm, pooling, dropout and heads, built from a candle-nn
+//!   `VarBuilder`. [`layers::AsModule`] makes a candle-nn `Module` of any of them.
+//! - [`params`]: an ordered, seeded store behind a `VarBuilder`, which keeps buffers apart.
+//! - [`optim`], [`schedule`]: SGD and AdamW with parameter groups, clipping, learning rates as
+//!   functions of the step.
+//! - [`ops`]: fused losses on ordinary tensors, with gradients.
+//! - [`rng`]: random numbers as functions of a seed and an index; [`init`]: initial values.
+//! - [`model`]: what a trainer needs of a network.
+//!
+//! The one rule to know: a loss that was computed through layers is differentiated by
+//! [`Ctx::backward`](graph::Ctx::backward), not by the tensor's own `backward`, which says so. The
+//! result is Candle's `GradStore`, for our optimisers or any other.
+//!
+//! Results have the same bits on any number of threads. Layers run on the CPU, in f32 or f64.
+//!
+//! # A step of training
+//!
+//! ```
+//! use mr2_nn::candle_core::{DType, Device, Result, Tensor};
+//! use candle_nn::Module;
+//! use mr2_nn::graph::{Ctx, Mode};
+//! use mr2_nn::layers::{BatchNormConfig, ConvBn, linear};
+//! use mr2_nn::ops::{Target, cross_entropy};
+//! use mr2_nn::optim::{Optimizer, ParamGroup, Sgd, SgdConfig};
+//! use mr2_nn::params::ParamStore;
+//!
+//! # fn main() -> Result<()> {
+//! // A net of one convolution and a linear head; names and initial values come from the store.
+//! let store = ParamStore::new(7, DType::F32, &Device::Cpu);
+//! let vb = store.var_builder();
+//! let norm = BatchNormConfig { eps: 1e-5, momentum: 0.1 };
+//! let conv = ConvBn::new(3, 16, 3, 1, 1, norm, vb.pp("conv1"), vb.pp("bn1"))?;
+//! let head = linear(16, 2, vb.pp("fc"))?;
+//!
+//! let params = ParamGroup { params: store.parameters(), lr_scale: 1.0, weight_decay: 1e-4 };
+//! let mut sgd = Sgd::new(vec![params], SgdConfig { momentum: 0.9, nesterov: true })?;
+//!
+//! let cx = Ctx::new(&Device::Cpu, DType::F32, Mode::Train)?;
+//! let images = Tensor::rand(0f32, 1f32, (4, 3, 8, 8), &Device::Cpu)?;
+//! let mut losses = Vec::new();
+//! for _step in 0..5 {
+//!     let features = conv.forward_relu(&cx, &cx.enter(&images)?)?.mean_hw()?; // (4, 16)
+//!     let logits = head.forward(&features)?; // ordinary Candle from here on
+//!     let loss = cross_entropy(&logits, Target::Hard(&[0, 1, 1, 0]), None)?.mean_all()?;
+//!     let gradients = cx.backward(&loss)?;
+//!     sgd.step(&gradients, 0.1)?;
+//!     losses.push(loss.to_scalar::<f32>()?);
+//! }
+//! assert!(losses[4] < losses[0]);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod graph;
+pub mod init;
+pub mod layers;
+pub mod model;
+pub mod ops;
+pub mod optim;
+pub mod params;
+pub mod rng;
+pub mod schedule;
+
+mod kernels;
+
+/// The Candle that this crate was built with.
+pub use candle_core;

@@ -1,0 +1,93 @@
+//! The norm of all gradients, and clipping by it.
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use rayon::prelude::*;
+
+use crate::ops::float::{self, Float};
+
+/// Elements summed by one task; fixed, so that the bits don't depend on the number of threads.
+const CHUNK: usize = 1 << 14;
+
+/// PyTorch's guard against division by zero in `clip_grad_norm_`.
+const EPSILON: f64 = 1e-6;
+
+/// The L2 norm of the gradients of `params`, taken together in the order of the list. Parameters
+/// without a gradient count as zero.
+///
+/// # Errors
+/// A norm that is NaN or infinite; the error names the first parameter whose gradient is to blame.
+pub fn grad_norm(params: &[(String, Var)], gradients: &GradStore) -> Result<f64> {
+    let mut total = 0.0;
+    for (name, parameter) in params {
+        if let Some(gradient) = gradients.get(parameter.as_tensor()) {
+            let squares = sum_of_squares(gradient)?;
+            if !squares.is_finite() {
+                bail!("the gradient of {name:?} has the norm {}", squares.sqrt())
+            }
+            total += squares;
+        }
+    }
+    Ok(total.sqrt())
+}
+
+/// `torch.nn.utils.clip_grad_norm_`: scales all gradients by `max_norm / (norm + 1e-6)` where
+/// that is below one. Returns the norm before.
+///
+/// # Errors
+/// As [`grad_norm`], with the gradients unchanged; a `max_norm` that is not positive.
+pub fn clip_grad_norm(
+    params: &[(String, Var)],
+    gradients: &mut GradStore,
+    max_norm: f64,
+) -> Result<f64> {
+    if max_norm.is_nan() || max_norm <= 0.0 {
+        bail!("clip_grad_norm: max_norm must be positive, got {max_norm}")
+    }
+    let norm = grad_norm(params, gradients)?;
+    let factor = max_norm / (norm + EPSILON);
+    if factor < 1.0 {
+        for (_, parameter) in params {
+            // A new tensor: two entries of the store may share their storage.
+            if let Some(gradient) = gradients.get(parameter.as_tensor()) {
+                let scaled = (gradient * factor)?;
+                gradients.insert(parameter.as_tensor(), scaled);
+            }
+        }
+    }
+    Ok(norm)
+}
+
+fn sum_of_squares(gradient: &Tensor) -> Result<f64> {
+    let gradient = gradient.contiguous()?;
+    match (gradient.device(), gradient.dtype()) {
+        (Device::Cpu, DType::F32) => on_host::<f32>(&gradient),
+        (Device::Cpu, DType::F64) => on_host::<f64>(&gradient),
+        _ => gradient.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar(),
+    }
+}
+
+fn on_host<T: Float>(gradient: &Tensor) -> Result<f64> {
+    // In f64, since the square of an f32 beyond 1.8e19 overflows.
+    let squares = |chunk: &[T]| {
+        let mut lanes = [0.0; 8];
+        let groups = chunk.chunks_exact(lanes.len());
+        let tail: f64 = groups
+            .remainder()
+            .iter()
+            .map(|v| v.to_f64() * v.to_f64())
+            .sum();
+        for group in groups {
+            for (lane, value) in lanes.iter_mut().zip(group) {
+                *lane += value.to_f64() * value.to_f64();
+            }
+        }
+        tail + lanes.iter().sum::<f64>()
+    };
+    float::with_slice("grad_norm", gradient, |values: &[T]| {
+        let partial: Vec<f64> = match values.len() < float::PARALLEL_FROM {
+            true => values.chunks(CHUNK).map(squares).collect(),
+            false => values.par_chunks(CHUNK).map(squares).collect(),
+        };
+        partial.iter().sum()
+    })
+}

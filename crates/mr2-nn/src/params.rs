@@ -1,0 +1,266 @@
+//! The parameters and buffers of a model, in order and from a seed.
+//!
+//! `candle_nn::VarMap` is unordered, can't be seeded on the CPU and mixes running statistics with
+//! weights. [`ParamStore`] is the same thing for training: a back end of `candle_nn::VarBuilder`
+//! whose sums over parameters give the same bits in every run and whose buffers never reach an
+//! optimiser. Layers built from a `VarMap` work too, unseeded and with the buffers among the
+//! variables.
+//!
+//! ```
+//! use candle_core::{DType, Device};
+//! use mr2_nn::params::ParamStore;
+//! let store = ParamStore::new(7, DType::F32, &Device::Cpu);
+//! let weight = store.var_builder().pp("fc").get((2, 3), "weight")?;
+//! assert_eq!(store.parameters()[0].0, "fc.weight");
+//! assert_eq!(store.parameters()[0].1.as_tensor().id(), weight.id());
+//! # Ok::<(), candle_core::Error>(())
+//! ```
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Result, Shape, Tensor, Var, bail};
+use candle_nn::init::NormalOrUniform;
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use rayon::prelude::*;
+
+use crate::rng;
+
+/// The last parts of the names that belong to buffers: state that is saved but not optimised.
+const BUFFER_NAMES: [&str; 2] = ["running_mean", "running_var"];
+
+/// An ordered, seeded store of named variables. Clones share the variables.
+///
+/// The first request for a name creates the variable, drawn from the initialisation of the
+/// request and a stream of the store's seed named after it: two stores with one seed agree on
+/// every tensor whatever else they hold. Later requests return the same variable.
+#[derive(Clone)]
+pub struct ParamStore {
+    seed: u64,
+    dtype: DType,
+    device: Device,
+    entries: Arc<Mutex<Entries>>,
+}
+
+#[derive(Default)]
+struct Entries {
+    in_order: Vec<(String, Var)>,
+    index: HashMap<String, usize>,
+}
+
+impl ParamStore {
+    /// An empty store.
+    pub fn new(seed: u64, dtype: DType, device: &Device) -> Self {
+        Self {
+            seed,
+            dtype,
+            device: device.clone(),
+            entries: Arc::default(),
+        }
+    }
+
+    /// The builder to construct layers from; what they ask for is kept here.
+    pub fn var_builder(&self) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(self.clone()), self.dtype, self.device.clone())
+    }
+
+    /// What an optimiser may change, in order of creation.
+    pub fn parameters(&self) -> Vec<(String, Var)> {
+        self.select(|name| !is_buffer(name))
+    }
+
+    /// Running statistics (names that end in `running_mean` or `running_var`), in order of
+    /// creation.
+    pub fn buffers(&self) -> Vec<(String, Var)> {
+        self.select(is_buffer)
+    }
+
+    /// Parameters and buffers, in order of creation, cut off from any graph. They share storage
+    /// with the variables: copy them to keep a state that training goes on to change.
+    ///
+    /// # Shapes
+    /// Each tensor has the shape that its layer asked for.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        let all = self.select(|_| true);
+        all.into_iter()
+            .map(|(name, var)| (name, var.as_tensor().detach()))
+            .collect()
+    }
+
+    /// Sets every parameter and buffer. Values are converted to the dtype of the store.
+    ///
+    /// # Shapes
+    /// Each tensor must have the shape of the one it replaces.
+    ///
+    /// # Errors
+    /// Names that are missing, unexpected or have another shape: one error lists them all, with
+    /// the nearest name where there is one, and nothing is changed.
+    pub fn load(&self, tensors: &HashMap<String, Tensor>) -> Result<()> {
+        let own = self.select(|_| true);
+        let problems = differences(&own, tensors);
+        if !problems.is_empty() {
+            bail!(
+                "the weights don't fit the model:\n  {}",
+                problems.join("\n  ")
+            )
+        }
+        for (name, var) in &own {
+            let value = &tensors[name];
+            var.set(&value.to_device(var.device())?.to_dtype(var.dtype())?)?;
+        }
+        Ok(())
+    }
+
+    fn select(&self, keep: impl Fn(&str) -> bool) -> Vec<(String, Var)> {
+        let entries = self.lock();
+        entries
+            .in_order
+            .iter()
+            .filter(|(name, _)| keep(name))
+            .cloned()
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // An entry is pushed whole or not at all, so a panic elsewhere leaves the map usable.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SimpleBackend for ParamStore {
+    fn get(&self, s: Shape, name: &str, h: Init, dtype: DType, dev: &Device) -> Result<Tensor> {
+        let mut entries = self.lock();
+        if let Some(&at) = entries.index.get(name) {
+            let tensor = entries.in_order[at].1.as_tensor();
+            if tensor.shape() != &s || tensor.dtype() != dtype {
+                bail!(
+                    "parameter {name:?} exists with shape {:?} and dtype {:?}, asked for again \
+                     with {:?} and {dtype:?}",
+                    tensor.dims(),
+                    tensor.dtype(),
+                    s.dims()
+                )
+            }
+            return Ok(tensor.clone());
+        }
+        let values = draw(&s, h, rng::stream(self.seed, name));
+        let var = Var::from_tensor(&Tensor::from_vec(values, s, dev)?.to_dtype(dtype)?)?;
+        let tensor = var.as_tensor().clone();
+        let at = entries.in_order.len();
+        entries.index.insert(name.to_string(), at);
+        entries.in_order.push((name.to_string(), var));
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, _dev: &Device) -> Result<Tensor> {
+        let entries = self.lock();
+        match entries
+            .index
+            .get(name)
+            .map(|&at| entries.in_order[at].1.as_tensor())
+        {
+            Some(tensor) if tensor.dtype() == dtype => Ok(tensor.clone()),
+            Some(tensor) => {
+                bail!(
+                    "parameter {name:?} has dtype {:?}, asked for {dtype:?}",
+                    tensor.dtype()
+                )
+            }
+            None => bail!("parameter {name:?} doesn't exist yet and no shape was given for it"),
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.lock().index.contains_key(name)
+    }
+}
+
+fn is_buffer(name: &str) -> bool {
+    BUFFER_NAMES.contains(&name.rsplit('.').next().unwrap_or(name))
+}
+
+/// The values of a new variable. `Init` says "Kaiming" by fan and gain as PyTorch does.
+fn draw(shape: &Shape, init: Init, seed: u64) -> Vec<f64> {
+    let indices = (0..shape.elem_count() as u64).into_par_iter();
+    let uniform = |lo: f64, up: f64| -> Vec<f64> {
+        indices
+            .clone()
+            .map(|i| lo + (up - lo) * rng::uniform(seed, i))
+            .collect()
+    };
+    let normal = |mean: f64, stdev: f64| -> Vec<f64> {
+        indices
+            .clone()
+            .map(|i| mean + stdev * rng::normal(seed, i))
+            .collect()
+    };
+    match init {
+        Init::Const(value) => vec![value; shape.elem_count()],
+        Init::Randn { mean, stdev } => normal(mean, stdev),
+        Init::Uniform { lo, up } => uniform(lo, up),
+        Init::Kaiming {
+            dist,
+            fan,
+            non_linearity,
+        } => {
+            let stdev = non_linearity.gain() / (fan.for_shape(shape) as f64).sqrt();
+            match dist {
+                NormalOrUniform::Normal => normal(0.0, stdev),
+                NormalOrUniform::Uniform => uniform(-(3f64.sqrt() * stdev), 3f64.sqrt() * stdev),
+            }
+        }
+    }
+}
+
+/// One line for every tensor that is missing, unexpected or has the wrong shape.
+fn differences(own: &[(String, Var)], given: &HashMap<String, Tensor>) -> Vec<String> {
+    let own_shapes: HashMap<&str, &[usize]> = own
+        .iter()
+        .map(|(name, var)| (name.as_str(), var.dims()))
+        .collect();
+    let mut unexpected: Vec<&str> = given
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !own_shapes.contains_key(name))
+        .collect();
+    unexpected.sort_unstable();
+    let missing: Vec<&str> = own
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|&n| !given.contains_key(n))
+        .collect();
+
+    let mut lines = Vec::new();
+    for name in &missing {
+        let hint = nearest(name, &unexpected);
+        lines.push(format!("missing: {name} {:?}{hint}", own_shapes[name]));
+    }
+    for name in &unexpected {
+        let hint = nearest(name, &missing);
+        lines.push(format!(
+            "unexpected: {name} {:?}{hint}",
+            given[*name].dims()
+        ));
+    }
+    for (name, var) in own {
+        if let Some(value) = given.get(name).filter(|value| value.dims() != var.dims()) {
+            lines.push(format!(
+                "wrong shape: {name} expected {:?}, got {:?}",
+                var.dims(),
+                value.dims()
+            ));
+        }
+    }
+    lines
+}
+
+/// A hint at the candidate most like `name`, if any is more alike than not.
+fn nearest(name: &str, candidates: &[&str]) -> String {
+    let scored = candidates
+        .iter()
+        .map(|other| (strsim::normalized_levenshtein(name, other), other));
+    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((score, other)) if score > 0.5 => format!(" (nearest: {other})"),
+        _ => String::new(),
+    }
+}

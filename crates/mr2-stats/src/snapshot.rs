@@ -1,0 +1,53 @@
+//! What losses and logs read of the statistics.
+use candle_core::{DType, Result, Tensor};
+
+/// The statistics of every class at one moment, as constants: later batches don't change it.
+///
+/// A number that the class doesn't have is 0, and every number is finite: values beyond the dtype
+/// are shown as its largest.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// `‖mean‖_p²`, (classes). With the pooled estimator and p = 2, `second_moment − v`, cut at 0.
+    pub m: Tensor,
+    /// Mean of `‖φ − mean‖_p²`, (classes).
+    pub v: Tensor,
+    /// `m + v` as the estimator defines it, (classes): with the pooled estimator and p = 2 the
+    /// average of `‖φ‖²`, which classes without a spread have too; otherwise 0 for those.
+    pub second_moment: Tensor,
+    /// Mean of `‖φ − mean‖_2²`, (classes), in units of the pairs' squared distances: `v` if p = 2.
+    pub pair_spread: Tensor,
+    /// 1 for classes that a batch has had, (classes), u8.
+    pub seen: Tensor,
+    /// 1 for classes whose `v` is known, (classes), u8.
+    pub has_spread: Tensor,
+}
+
+/// Numbers in the state's dtype, before they are shown.
+pub(crate) struct Wide {
+    pub m: Tensor,
+    pub v: Tensor,
+    pub second_moment: Tensor,
+    pub pair_spread: Tensor,
+    pub seen: Tensor,
+    pub has_spread: Tensor,
+}
+
+impl Wide {
+    pub fn shown(self, dtype: DType) -> Result<Snapshot> {
+        let largest = match dtype {
+            DType::F16 => 65504.0,
+            DType::BF16 => f64::from(f32::from_bits(0x7F7F_0000)),
+            DType::F64 if self.m.dtype() == DType::F64 => f64::MAX,
+            _ => f64::from(f32::MAX),
+        };
+        let shown = |wide: Tensor| wide.clamp(0.0, largest)?.to_dtype(dtype);
+        Ok(Snapshot {
+            m: shown(self.m)?,
+            v: shown(self.v)?,
+            second_moment: shown(self.second_moment)?,
+            pair_spread: shown(self.pair_spread)?,
+            seen: self.seen,
+            has_spread: self.has_spread,
+        })
+    }
+}

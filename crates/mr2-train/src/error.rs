@@ -1,0 +1,156 @@
+//! What can go wrong around a run, with the file, the field and the fix in the message.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of training, evaluation or a run folder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file operation failed; the message says which file and what stands there now.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done, as in "cannot …".
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Another process holds the run folder.
+    #[error(
+        "{}: the run folder is in use by {holder}; wait until it ends, or choose another folder",
+        path.display()
+    )]
+    Locked {
+        /// The run folder.
+        path: PathBuf,
+        /// The holder, as it wrote itself into the lock file.
+        holder: String,
+    },
+    /// A new run was asked for in a folder that holds one.
+    #[error(
+        "{}: the folder already holds a run; resume it, or choose another folder", path.display()
+    )]
+    HoldsRun {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// A run was to be resumed from a folder that holds none.
+    #[error("{}: the folder holds no run to resume; start a new one there", path.display())]
+    NothingToResume {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// The given configuration isn't the one that the run was started with.
+    #[error(
+        "{}: the configuration differs from the one that this run was started with \
+         (- saved, + given):\n{difference}\n\
+         resume with the saved configuration, or start a new run in another folder",
+        path.display()
+    )]
+    ConfigChanged {
+        /// The saved `config.toml`.
+        path: PathBuf,
+        /// The differing lines.
+        difference: String,
+    },
+    /// One checkpoint can't be used.
+    #[error("{}: not a usable checkpoint: {reason}", path.display())]
+    Checkpoint {
+        /// The checkpoint file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Checkpoints are there and none can be used.
+    #[error(
+        "{}: none of the checkpoints can be used; start the run again in another folder:\n{reasons}",
+        path.display()
+    )]
+    NoUsableCheckpoint {
+        /// The checkpoint folder.
+        path: PathBuf,
+        /// One line for each file.
+        reasons: String,
+    },
+    /// A file of the run folder can't be read back.
+    #[error("{}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A configuration value that can't be used.
+    #[error("config key `{key}`: {reason}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it and what would be right.
+        reason: String,
+    },
+    /// A loss, feature, gradient or weight became NaN or infinite.
+    #[error(
+        "{what} became NaN or infinite at step {step} (epoch {epoch}, batch {batch}), \
+         {}; training has stopped and the checkpoints before this step are kept: \
+         lower the learning rate or clip the gradients, and look at these images",
+        list_images(images)
+    )]
+    NotFinite {
+        /// The quantity, such as "the loss".
+        what: String,
+        /// The step, counted from 1 as in the metrics.
+        step: u64,
+        /// The epoch, counted from 1 as in the metrics.
+        epoch: u64,
+        /// The batch within the epoch, counted from 1.
+        batch: u64,
+        /// Indices into the training set: the images with such a value, or else the whole batch.
+        images: Vec<u32>,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    /// Data couldn't be read.
+    #[error(transparent)]
+    Data(#[from] mr2_data::Error),
+    /// A metric refused its input.
+    #[error(transparent)]
+    Metrics(#[from] mr2_metrics::Error),
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::Io {
+            path,
+            action,
+            source,
+        }
+    }
+
+    pub(crate) fn malformed(path: &Path, reason: impl ToString) -> Error {
+        Error::Malformed {
+            path: path.to_path_buf(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// "image 3", "images 3, 5 and 9" or, past `SHOWN`, "images 3, 5, … and 112 more".
+fn list_images(images: &[u32]) -> String {
+    const SHOWN: usize = 16;
+    let shown: Vec<String> = images.iter().take(SHOWN).map(u32::to_string).collect();
+    match images.len() {
+        0 => "no image known".to_string(),
+        1 => format!("image {}", shown[0]),
+        n if n <= SHOWN => {
+            format!("images {} and {}", shown[..n - 1].join(", "), shown[n - 1])
+        }
+        n => format!("images {} and {} more", shown.join(", "), n - SHOWN),
+    }
+}

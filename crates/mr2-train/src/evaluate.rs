@@ -1,0 +1,120 @@
+//! Evaluation: a pass over a loader that changes nothing.
+
+use candle_core::{DType, Tensor};
+use mr2_data::{Loader, LoaderConfig, Sampler};
+use mr2_metrics::{
+    Confusion, ECE_BINS, SplitSource, arg_max, calibration, group_accuracy, softmax, thirds, top_k,
+};
+use mr2_nn::graph::{Ctx, Mode};
+use mr2_nn::model::Backbone;
+
+use crate::error::{Error, Result};
+use crate::predictions::Predictions;
+use crate::result::{Evaluated, ThirdsResult};
+
+/// Top-5 says nothing where there are only five classes.
+const TOP: usize = 5;
+
+/// Runs the model in evaluation mode over the first epoch of the loader.
+///
+/// The loader must be sequential and keep its last batch, as `Loader::for_evaluation` gives it.
+/// Batch norm uses its running statistics, dropout is the identity; no parameter, buffer or random
+/// stream moves.
+///
+/// # Errors
+/// A loader that doesn't give every image once; an image that can't be read or doesn't fit the
+/// model.
+pub fn evaluate(
+    model: &dyn Backbone,
+    loader: &Loader,
+    class_names: &[String],
+) -> Result<Predictions> {
+    check_covers(loader)?;
+    let weight = model.head_weight();
+    let context = Ctx::new(weight.device(), weight.dtype(), Mode::Eval)?;
+    let (mut indices, mut labels, mut logits) = (Vec::new(), Vec::new(), Vec::new());
+    for batch in loader.epoch(0, 0) {
+        let batch = batch?;
+        let images = context.enter(&batch.images.to_dtype(weight.dtype())?)?;
+        let scores = model.forward(&context, &images)?;
+        logits.extend(host_f32(&scores)?);
+        labels.extend(batch.labels);
+        indices.extend(batch.indices);
+    }
+    let predictions = arg_max(&logits, class_names.len())?;
+    Ok(Predictions {
+        class_names: class_names.to_vec(),
+        indices,
+        labels,
+        predictions,
+        logits,
+    })
+}
+
+/// Every image once.
+fn check_covers(loader: &Loader) -> Result<()> {
+    let LoaderConfig {
+        sampler, drop_last, ..
+    } = loader.config();
+    if *sampler == Sampler::Sequential && !drop_last {
+        return Ok(());
+    }
+    Err(Error::Config {
+        key: "loader",
+        reason: format!(
+            "evaluation needs every image once (sampler sequential, drop_last false), got \
+             sampler {sampler:?}, drop_last {drop_last}"
+        ),
+    })
+}
+
+/// Numbers of one set of predictions.
+///
+/// # Errors
+/// When there is no image, or a logit isn't finite.
+pub fn summarise(predictions: &Predictions) -> Result<Evaluated> {
+    let classes = predictions.class_names.len();
+    let labels = &predictions.labels;
+    let per_class = predictions.per_class()?;
+    let confusion = Confusion::from_predictions(labels, &predictions.predictions, classes)?;
+    let top5 = if classes > TOP {
+        top_k(labels, &predictions.logits, classes, TOP)?.overall()
+    } else {
+        None
+    };
+    let probabilities = softmax(&predictions.logits, classes)?;
+    Ok(Evaluated {
+        overall: per_class.overall(),
+        class_accuracy: per_class.accuracies(),
+        mean_recall: per_class.mean_recall(),
+        macro_f1: confusion.macro_f1(),
+        top5,
+        ece: calibration(labels, &probabilities, classes, ECE_BINS)?.ece,
+        loss: predictions.mean_cross_entropy(),
+        per_class,
+    })
+}
+
+/// Thirds by the run's own accuracies; `None` below three classes.
+pub(crate) fn own_thirds(accuracies: &[Option<f64>]) -> Result<Option<ThirdsResult>> {
+    let Some(classes) = thirds(accuracies)? else {
+        return Ok(None);
+    };
+    Ok(Some(ThirdsResult {
+        chosen_on: SplitSource::SameRunOptimistic,
+        easy: group_accuracy(accuracies, &classes.easy),
+        medium: group_accuracy(accuracies, &classes.medium),
+        hard: group_accuracy(accuracies, &classes.hard),
+        classes,
+    }))
+}
+
+/// The values of a tensor, row after row, in single precision.
+pub(crate) fn host_f32(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
+    tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()
+}
+
+/// The sum in double precision, which is finite if and only if every value is.
+pub(crate) fn sum(tensor: &Tensor) -> candle_core::Result<f64> {
+    tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar()
+}

@@ -1,0 +1,39 @@
+//! What a running training tells its observer.
+
+use std::path::Path;
+
+use crate::metrics_log::StepRecord;
+use crate::report::EpochRecord;
+
+/// Something that happened; borrowed, so an observer copies what it keeps.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Training begins or continues.
+    Started {
+        /// Steps that are done.
+        step: u64,
+        /// Steps of the whole run.
+        total_steps: u64,
+        /// Steps of an epoch.
+        steps_per_epoch: u64,
+    },
+    /// A step is done.
+    Step {
+        /// Its record.
+        record: &'a StepRecord,
+        /// Images trained on per second in this epoch so far.
+        images_per_second: f64,
+    },
+    /// An evaluation begins.
+    Evaluating {
+        /// Of the test part rather than the validation part.
+        test: bool,
+    },
+    /// An epoch is done.
+    Epoch(&'a EpochRecord),
+    /// A checkpoint was written.
+    Saved(&'a Path),
+    /// Something that the user should know; it is logged with `tracing` as well.
+    Warning(&'a str),
+}

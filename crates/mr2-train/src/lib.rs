@@ -1,0 +1,119 @@
+//! Training, evaluation and checkpoints for class-wise experiments on Candle.
+//!
+//! [`train`] runs a [`Job`] in a [`RunDir`]: the loop is the same for every method, and what
+//! differs is an [`ObjectiveConfig`]. Plain cross-entropy and margin regularisation
+//! (arXiv 2602.00205) are there.
+//!
+//! - The run folder holds everything that is needed to redo, resume, evaluate and plot the run,
+//!   and nothing in it is ever half-written: [`run_folder`] lists its entries.
+//! - A run that is stopped ([`StopFlag`]), killed or hit by a full disk is resumed
+//!   ([`Start::Resume`]) from its newest usable checkpoint, on the CPU to the same bits.
+//! - [`evaluate()`] changes nothing. The test part is read once, after training, and only a
+//!   validation part can select.
+//! - At the end of each epoch an [`EpochRecord`] has accuracy, spread, margin and head norm of
+//!   every class, and the signs that the method fails on this data.
+//!
+//! ```
+//! use std::{collections::BTreeMap, sync::Arc};
+//!
+//! use mr2_backbones::{BuildConfig, Head};
+//! use mr2_data::{ImageSet, Loader, LoaderConfig, Pipeline, Sampler, Source, Split, Transform};
+//! use mr2_nn::{params::ParamStore, schedule::Schedule};
+//! use mr2_train::candle_core::{DType, Device};
+//! use mr2_train::{
+//!     Clip, Job, ObjectiveConfig, OptimizerConfig, Outcome, RunDir, Select, Start, StopFlag,
+//!     TrainConfig, train,
+//! };
+//! // Dark and light images, two classes.
+//! let set = |split| -> Result<_, mr2_data::Error> {
+//!     let labels: Vec<u32> = (0..16).map(|image| image % 2).collect();
+//!     let pixels = labels.iter().flat_map(|label| [(50 + 100 * label) as u8; 64]).collect();
+//!     let source = Source::Memory { pixels, height: 8, width: 8, channels: 1 };
+//!     let classes = vec!["dark".to_string(), "light".to_string()];
+//!     Ok(Arc::new(ImageSet::new("shades", split, classes, labels, source)?))
+//! };
+//! let pipeline = Pipeline::new(vec![Transform::Normalize { mean: vec![0.4], std: vec![0.2] }])?;
+//! let (images_per_batch, sampler) = (8, Sampler::Shuffled);
+//! let shuffled =
+//!     LoaderConfig { images_per_batch, sampler, seed: 0, workers: 0, drop_last: false };
+//! let device = Device::Cpu;
+//! let training = Loader::new(set(Split::Train)?, pipeline.clone(), shuffled, &device)?;
+//! let test = Loader::for_evaluation(set(Split::Test)?, pipeline, 16, 0, &device)?;
+//!
+//! let params = ParamStore::new(0, DType::F32, &device);
+//! let shape = BuildConfig { in_channels: 1, classes: 2, head: Head::Linear, dropout: 0.0 };
+//! let model = mr2_backbones::build("resnet8", &shape, params.var_builder())?;
+//!
+//! let config = TrainConfig {
+//!     seed: 0,
+//!     epochs: 8,
+//!     optimizer: OptimizerConfig::Sgd {
+//!         lr: 0.05,
+//!         momentum: 0.9,
+//!         nesterov: true,
+//!         weight_decay: 5e-4,
+//!         decay_norm_and_bias: false,
+//!     },
+//!     schedule: Schedule::Constant,
+//!     clip: Clip::Off {},
+//!     label_smoothing: 0.0,
+//!     objective: ObjectiveConfig::Erm {},
+//!     checkpoint_every_steps: 100,
+//!     log_every_steps: 10,
+//!     select: Select::Last,
+//! };
+//! let folder = tempfile::tempdir()?;
+//! let job = Job {
+//!     config: &config,
+//!     config_text: "seed = 0 # and everything else that decides the run",
+//!     model: model.as_ref(),
+//!     params: &params,
+//!     train: &training,
+//!     validation: None,
+//!     test: &test,
+//!     class_names: training.set().classes(),
+//!     versions: &BTreeMap::new(),
+//! };
+//! let dir = RunDir::open(folder.path())?;
+//! let outcome = train(&job, &dir, Start::Fresh, &StopFlag::new(), &mut |_| {})?;
+//! let Outcome::Finished(result) = outcome else { panic!("nobody asked for a stop") };
+//! assert_eq!(result.test.overall, Some(1.0));
+//! assert_eq!(result.curves.len(), 8);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![deny(missing_docs)]
+
+mod checkpoint;
+pub mod config;
+mod epoch_end;
+pub mod error;
+pub mod evaluate;
+pub mod event;
+mod finish;
+pub mod metrics_log;
+pub mod objective;
+pub mod predictions;
+mod progress;
+pub mod report;
+pub mod result;
+mod run;
+pub mod run_folder;
+mod saved_state;
+mod step;
+mod stop;
+pub mod tensorboard;
+mod train;
+
+pub use candle_core;
+pub use config::{Clip, OptimizerConfig, Select, TrainConfig};
+pub use error::{Error, Result};
+pub use evaluate::{evaluate, summarise};
+pub use event::Event;
+pub use objective::ObjectiveConfig;
+pub use predictions::Predictions;
+pub use report::EpochRecord;
+pub use result::RunResult;
+pub use run_folder::{RunDir, RunState};
+pub use stop::StopFlag;
+pub use train::{Job, Outcome, Start, train};

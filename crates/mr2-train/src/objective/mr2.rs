@@ -1,0 +1,97 @@
+//! Margin regularisation: logit margins and representation margins from class statistics.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+use mr2_loss::{Mr2Config, gamma, logit_margin, reduce, representation_margin, spread_threshold};
+use mr2_stats::ClassStats;
+
+use super::{Margins, Objective, StepInput, StepLoss};
+use crate::error::Result;
+use crate::report::Watched;
+
+pub(super) struct Mr2 {
+    config: Mr2Config,
+    statistics: ClassStats,
+}
+
+impl Mr2 {
+    pub(super) fn new(
+        config: Mr2Config,
+        classes: usize,
+        feature_dim: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let stats = config.stats.clone();
+        let statistics = ClassStats::new(stats, classes, feature_dim, dtype, device)?;
+        Ok(Self { config, statistics })
+    }
+}
+
+impl Objective for Mr2 {
+    fn start_epoch(&mut self) -> Result<()> {
+        if self.config.restart_every_epoch {
+            self.statistics.restart()?;
+        }
+        Ok(())
+    }
+
+    fn loss(&mut self, step: &StepInput<'_>) -> Result<StepLoss> {
+        let StepInput {
+            features,
+            logits,
+            pairs,
+            ..
+        } = *step;
+        self.statistics.observe(features, pairs)?;
+        let snapshot = self.statistics.snapshot()?;
+        let margins = gamma(&snapshot, &self.config.gamma)?;
+        let classification =
+            logit_margin(logits, step.target(), &margins, pairs.labels())?.mean_all()?;
+        let term = &self.config.representation;
+        if term.weight == 0.0 {
+            let total = classification.clone();
+            return Ok(StepLoss {
+                total,
+                classification: classification.detach(),
+                representation: None,
+            });
+        }
+        let threshold = spread_threshold(&snapshot, term.spread)?;
+        let per_sample = representation_margin(features, pairs, &threshold, term.scale)?;
+        let representation = reduce(&per_sample, pairs, features.dim(1)?, term.reduction)?;
+        let total = (&classification + (&representation * term.weight)?)?;
+        Ok(StepLoss {
+            total,
+            classification: classification.detach(),
+            representation: Some(representation.detach()),
+        })
+    }
+
+    fn margins(&self) -> Result<Margins> {
+        let snapshot = self.statistics.snapshot()?;
+        let known = |tensor: &Tensor| tensor.to_dtype(DType::F64);
+        let gamma = known(&gamma(&snapshot, &self.config.gamma)?)?.to_vec1()?;
+        let threshold = spread_threshold(&snapshot, self.config.representation.spread)?;
+        Ok(Margins {
+            gamma: gamma.into_iter().map(Some).collect(),
+            spread_threshold: Some(known(&threshold)?.to_scalar()?),
+        })
+    }
+
+    fn watched(&self) -> Option<Watched> {
+        Some(Watched {
+            representation_weight: self.config.representation.weight,
+            decay: self.config.stats.decay,
+        })
+    }
+
+    fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(self.statistics.tensors()?)
+    }
+
+    fn load(&mut self, tensors: &HashMap<String, Tensor>) -> Result<()> {
+        Ok(self.statistics.load(tensors)?)
+    }
+}

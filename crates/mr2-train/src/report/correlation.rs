@@ -1,0 +1,90 @@
+//! How class accuracy goes with what is known of each class.
+
+use serde::{Deserialize, Serialize};
+
+use super::ClassSeries;
+use crate::error::Result;
+
+/// The accuracy that a correlation was taken with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeasuredOn {
+    /// The validation part.
+    Validation,
+    /// The batches of the epoch as they were trained on; there is no validation part.
+    RunningTraining,
+    /// The test part; only after training.
+    Test,
+}
+
+/// Spearman's ρ of class accuracy with each quantity, over the classes that have both.
+///
+/// `None` where fewer than two classes do, or one side is constant, such as γ of plain
+/// cross-entropy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Correlations {
+    /// Where the accuracy comes from.
+    pub measured_on: MeasuredOn,
+    /// With m, the squared norm of the class mean.
+    pub m: Option<f64>,
+    /// With v, the spread about the class mean.
+    pub v: Option<f64>,
+    /// With m + v.
+    pub second_moment: Option<f64>,
+    /// With v / m.
+    pub relative_spread: Option<f64>,
+    /// With the logit margin γ.
+    pub gamma: Option<f64>,
+    /// With the norm of the class's weights in the head.
+    pub head_norm: Option<f64>,
+}
+
+impl Correlations {
+    /// None of them, until they are taken.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            measured_on: MeasuredOn::RunningTraining,
+            m: None,
+            v: None,
+            second_moment: None,
+            relative_spread: None,
+            gamma: None,
+            head_norm: None,
+        }
+    }
+
+    /// All of them for one set of class accuracies.
+    pub(crate) fn new(
+        measured_on: MeasuredOn,
+        accuracies: &[Option<f64>],
+        classes: &ClassSeries,
+    ) -> Result<Self> {
+        let with = |values: &[Option<f64>]| spearman(accuracies, values);
+        Ok(Self {
+            measured_on,
+            m: with(&classes.m)?,
+            v: with(&classes.v)?,
+            second_moment: with(&classes.second_moment)?,
+            relative_spread: with(&classes.relative_spread())?,
+            gamma: with(&classes.gamma)?,
+            head_norm: with(&classes.head_norm)?,
+        })
+    }
+}
+
+/// The pairs in which both sides are known.
+pub(crate) fn both_known(x: &[Option<f64>], y: &[Option<f64>]) -> (Vec<f64>, Vec<f64>) {
+    x.iter()
+        .zip(y)
+        .filter_map(|(x, y)| Some(((*x)?, (*y)?)))
+        .unzip()
+}
+
+fn spearman(x: &[Option<f64>], y: &[Option<f64>]) -> Result<Option<f64>> {
+    let (x, y) = both_known(x, y);
+    if x.len() < 2 {
+        return Ok(None);
+    }
+    Ok(mr2_metrics::spearman(&x, &y)?)
+}

@@ -1,0 +1,124 @@
+//! What is measured and kept at the end of each epoch.
+
+mod correlation;
+mod failure_signs;
+
+use mr2_metrics::PerClass;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use correlation::both_known;
+pub use correlation::{Correlations, MeasuredOn};
+pub use failure_signs::{FailureSign, Sign};
+pub(crate) use failure_signs::{Watched, signs};
+
+/// One epoch of a run; a line of `metrics.jsonl` and a point of the curves in `result.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochRecord {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// Steps done at its end.
+    pub step: u64,
+    /// Learning rate of its last step.
+    pub lr: f64,
+    /// Mean over its steps of the total loss.
+    pub loss: f64,
+    /// Mean over its steps of the classification term.
+    pub classification_loss: f64,
+    /// Mean over its steps of the representation term before its weight.
+    pub representation_loss: f64,
+    /// Images trained on per second, validation not counted.
+    pub images_per_second: f64,
+    /// Share of training samples that had another sample of their class in the batch.
+    pub share_with_positive: f64,
+    /// Overall accuracy over the training batches as they were seen.
+    pub train_accuracy: Option<f64>,
+    /// The same by class.
+    pub train_classes: PerClass,
+    /// Overall accuracy on the validation part, where there is one.
+    pub validation_accuracy: Option<f64>,
+    /// The same by class.
+    pub validation_classes: Option<PerClass>,
+    /// Mean cross-entropy on the validation part.
+    pub validation_loss: Option<f64>,
+    /// Statistics, margin and head norm by class.
+    pub classes: ClassSeries,
+    /// The threshold s̄ of the representation term, where the objective has one.
+    pub spread_threshold: Option<f64>,
+    /// Spearman's ρ of class accuracy with them.
+    pub correlations: Correlations,
+    /// Signs that the method fails here.
+    pub signs: Vec<Sign>,
+}
+
+impl EpochRecord {
+    /// Class accuracies on validation, or else over the training batches as they were seen.
+    pub fn accuracies(&self) -> (MeasuredOn, Vec<Option<f64>>) {
+        match &self.validation_classes {
+            Some(classes) => (MeasuredOn::Validation, classes.accuracies()),
+            None => (MeasuredOn::RunningTraining, self.train_classes.accuracies()),
+        }
+    }
+
+    /// What TensorBoard shows of the epoch.
+    pub(crate) fn scalars(&self, class_names: &[String]) -> Vec<(String, f64)> {
+        let rho = &self.correlations;
+        let overall = [
+            ("epoch/loss", Some(self.loss)),
+            ("epoch/images_per_second", Some(self.images_per_second)),
+            ("epoch/share_with_positive", Some(self.share_with_positive)),
+            ("epoch/spread_threshold", self.spread_threshold),
+            ("accuracy/train", self.train_accuracy),
+            ("accuracy/validation", self.validation_accuracy),
+            ("rho/m", rho.m),
+            ("rho/v", rho.v),
+            ("rho/second_moment", rho.second_moment),
+            ("rho/relative_spread", rho.relative_spread),
+            ("rho/gamma", rho.gamma),
+            ("rho/head_norm", rho.head_norm),
+        ];
+        let by_class = [
+            ("class_accuracy", &self.accuracies().1),
+            ("class_v", &self.classes.v),
+            ("class_gamma", &self.classes.gamma),
+        ];
+        let mut scalars: Vec<(String, f64)> = overall
+            .into_iter()
+            .filter_map(|(tag, value)| Some((tag.to_string(), value?)))
+            .collect();
+        for (tag, values) in by_class {
+            for (name, value) in class_names.iter().zip(values) {
+                scalars.extend(value.map(|value| (format!("{tag}/{name}"), value)));
+            }
+        }
+        scalars
+    }
+}
+
+/// One value for each class; `None` where the class has none (yet).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassSeries {
+    /// Squared norm of the feature mean. As `v` and `second_moment`, it comes from statistics
+    /// that every run keeps in the same way, whatever its objective uses, so that runs compare.
+    pub m: Vec<Option<f64>>,
+    /// Mean squared distance of the features from their mean.
+    pub v: Vec<Option<f64>>,
+    /// m + v.
+    pub second_moment: Vec<Option<f64>>,
+    /// The objective's logit margin γ; 1 for plain cross-entropy.
+    pub gamma: Vec<Option<f64>>,
+    /// L2 norm of the class's row in the head's weight.
+    pub head_norm: Vec<Option<f64>>,
+}
+
+impl ClassSeries {
+    /// v / m.
+    pub fn relative_spread(&self) -> Vec<Option<f64>> {
+        let ratio = |(v, m): (&Option<f64>, &Option<f64>)| match (v, m) {
+            (Some(v), Some(m)) if *m > 0.0 => Some(v / m),
+            _ => None,
+        };
+        self.v.iter().zip(&self.m).map(ratio).collect()
+    }
+}

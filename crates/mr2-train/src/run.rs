@@ -1,0 +1,186 @@
+//! A run under way: the loop over epochs and steps.
+
+use std::time::Instant;
+
+use mr2_nn::graph::{Ctx, Mode};
+use mr2_nn::optim::Optimizer;
+use mr2_stats::{Centre, ClassStats, Estimator, StatsConfig};
+
+use crate::checkpoint::discard_after;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::metrics_log::{Line, MetricsLog, StepRecord};
+use crate::objective::Objective;
+use crate::progress::{EpochCounters, Progress};
+use crate::report::EpochRecord;
+use crate::run_folder::RunDir;
+use crate::saved_state;
+use crate::stop::StopFlag;
+use crate::tensorboard::EventFile;
+use crate::train::Job;
+
+/// Statistics that every run keeps in the same way, whatever its objective uses, so that m and v
+/// of different methods can be compared.
+fn observed() -> StatsConfig {
+    StatsConfig {
+        norm: 2.0,
+        decay: 0.9,
+        estimator: Estimator::Pooled,
+        centre: Centre::None,
+    }
+}
+
+/// A run under way.
+pub(crate) struct Run<'a> {
+    pub(crate) job: &'a Job<'a>,
+    pub(crate) dir: &'a RunDir,
+    pub(crate) observer: &'a mut dyn FnMut(&Event<'_>),
+    pub(crate) context: Ctx,
+    pub(crate) optimizer: Box<dyn Optimizer>,
+    pub(crate) objective: Box<dyn Objective>,
+    pub(crate) statistics: ClassStats,
+    pub(crate) progress: Progress,
+    pub(crate) history: Vec<EpochRecord>,
+    pub(crate) metrics: MetricsLog,
+    pub(crate) events: EventFile,
+    /// Start of this process's part of the run, and the total seconds before it.
+    pub(crate) started: (Instant, f64),
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn begin(
+        job: &'a Job<'a>,
+        dir: &'a RunDir,
+        observer: &'a mut dyn FnMut(&Event<'_>),
+    ) -> Result<Self> {
+        let (classes, dim) = (job.model.classes(), job.model.feature_dim());
+        let (dtype, device) = (
+            job.model.head_weight().dtype(),
+            job.model.head_weight().device(),
+        );
+        let mut optimizer = job.config.optimizer.build(job.params)?;
+        let mut objective = job.config.objective.build(classes, dim, dtype, device)?;
+        let mut statistics = ClassStats::new(observed(), classes, dim, dtype, device)?;
+        let steps_per_epoch = job.train.batches_per_epoch() as u64;
+        let mut progress = Progress::start(steps_per_epoch, classes);
+        let mut warnings = Vec::new();
+        let saved = saved_state::newest(dir, device, steps_per_epoch, &mut warnings)?;
+        if let Some(saved) = saved {
+            progress = saved.restore(
+                job.params,
+                optimizer.as_mut(),
+                objective.as_mut(),
+                &mut statistics,
+            )?;
+        }
+        discard_after(dir, progress.step)?;
+        let (metrics, history) = MetricsLog::open_at(dir, progress.step)?;
+        let events = EventFile::create(&dir.file("tb"), progress.step)?;
+        progress.timings.starts += 1;
+        let started = (Instant::now(), progress.timings.total_seconds);
+        let context = Ctx::new(device, dtype, Mode::Train)?;
+        let mut run = Self {
+            job,
+            dir,
+            observer,
+            context,
+            optimizer,
+            objective,
+            statistics,
+            progress,
+            history,
+            metrics,
+            events,
+            started,
+        };
+        if run.history.len() as u64 != run.progress.epochs_done() {
+            let (has, done) = (run.history.len(), run.progress.epochs_done());
+            warnings.push(format!(
+                "metrics.jsonl has {has} of {done} epochs; curves have gaps"
+            ));
+        }
+        warnings.iter().for_each(|warning| run.warn(warning));
+        let (step, total_steps) = (run.progress.step, run.total_steps());
+        (run.observer)(&Event::Started {
+            step,
+            total_steps,
+            steps_per_epoch,
+        });
+        Ok(run)
+    }
+
+    pub(crate) fn total_steps(&self) -> u64 {
+        self.job.config.epochs * self.progress.steps_per_epoch
+    }
+
+    pub(crate) fn warn(&mut self, message: &str) {
+        tracing::warn!("{message}");
+        (self.observer)(&Event::Warning(message));
+    }
+
+    /// Trains to the end, or until a stop is asked for; says which by `true` for the end.
+    pub(crate) fn train_until(&mut self, stop: &StopFlag) -> Result<bool> {
+        let job = self.job;
+        while self.progress.step < self.total_steps() {
+            let (epoch, first) = (self.progress.epochs_done(), self.progress.batches_done());
+            if first == 0 {
+                self.progress.counters = EpochCounters::zero(job.class_names.len());
+                self.objective.start_epoch()?;
+            }
+            let mut clock = Instant::now();
+            for batch in job.train.epoch(epoch, first as usize) {
+                let record = self.step(&batch?)?;
+                let seconds = clock.elapsed().as_secs_f64();
+                self.progress.counters.seconds += seconds;
+                self.progress.timings.training_seconds += seconds;
+                if self.after_step(record, stop)? {
+                    return Ok(false);
+                }
+                clock = Instant::now();
+            }
+            if self.progress.epochs_done() == epoch {
+                let (done, all) = (self.progress.batches_done(), self.progress.steps_per_epoch);
+                let reason = format!("the loader ended an epoch after {done} of {all} batches");
+                return Err(Error::Config {
+                    key: "train",
+                    reason,
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Logs, ends the epoch, saves; `true` when the training is to stop here.
+    fn after_step(&mut self, record: StepRecord, stop: &StopFlag) -> Result<bool> {
+        let (step, config) = (self.progress.step, self.job.config);
+        let images_per_second = self.progress.counters.images_per_second();
+        (self.observer)(&Event::Step {
+            record: &record,
+            images_per_second,
+        });
+        let lr = record.lr;
+        if step.is_multiple_of(config.log_every_steps) {
+            self.log_step(record)?;
+        }
+        let improved = self.progress.batches_done() == 0 && self.end_epoch(lr)?;
+        let last = step == self.total_steps();
+        let stopping = stop.is_set();
+        if improved || last || stopping || step.is_multiple_of(config.checkpoint_every_steps) {
+            self.save()?;
+        }
+        Ok(stopping)
+    }
+
+    fn log_step(&mut self, record: StepRecord) -> Result<()> {
+        let scalars = [
+            ("step/loss", record.loss),
+            ("step/classification_loss", record.classification_loss),
+            ("step/representation_loss", record.representation_loss),
+            ("step/lr", record.lr),
+            ("step/grad_norm", record.grad_norm),
+        ];
+        self.events
+            .scalars(record.step, &scalars.map(|(tag, x)| (tag.to_string(), x)))?;
+        self.metrics.append(&Line::Step(record))
+    }
+}

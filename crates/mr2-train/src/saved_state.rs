@@ -1,0 +1,152 @@
+//! What of a run goes into a checkpoint, and back.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use mr2_nn::optim::Optimizer;
+use mr2_nn::params::ParamStore;
+use mr2_stats::ClassStats;
+
+use crate::checkpoint::{self, Kind, Loaded};
+use crate::error::{Error, Result};
+use crate::evaluate::sum;
+use crate::event::Event;
+use crate::objective::Objective;
+use crate::progress::Progress;
+use crate::run::Run;
+use crate::run_folder::RunDir;
+
+const MODEL: &str = "model.";
+const OPTIMIZER: &str = "optimizer.";
+const OBJECTIVE: &str = "objective.";
+const STATISTICS: &str = "statistics.";
+
+/// A checkpoint that fits the run, not yet put into place.
+pub(crate) struct Saved {
+    tensors: HashMap<String, Tensor>,
+    pub(crate) progress: Progress,
+}
+
+impl Saved {
+    fn new(loaded: Loaded, steps_per_epoch: u64) -> Result<Self> {
+        let Loaded {
+            path,
+            tensors,
+            state,
+        } = loaded;
+        let refuse = |reason| Error::Checkpoint {
+            path: path.clone(),
+            reason,
+        };
+        let progress: Progress =
+            serde_json::from_value(state).map_err(|e| refuse(format!("its state: {e}")))?;
+        if progress.steps_per_epoch != steps_per_epoch {
+            return Err(refuse(format!(
+                "it was saved with {} steps an epoch, and the training data now gives \
+                 {steps_per_epoch}",
+                progress.steps_per_epoch
+            )));
+        }
+        Ok(Self { tensors, progress })
+    }
+
+    /// Puts weights, optimiser, objective and statistics into place; returns the position.
+    pub(crate) fn restore(
+        self,
+        params: &ParamStore,
+        optimizer: &mut dyn Optimizer,
+        objective: &mut dyn Objective,
+        statistics: &mut ClassStats,
+    ) -> Result<Progress> {
+        let part = |prefix: &str| -> HashMap<String, Tensor> {
+            let named = self.tensors.iter();
+            named
+                .filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), t.clone())))
+                .collect()
+        };
+        params.load(&part(MODEL))?;
+        optimizer.load_state(&part(OPTIMIZER))?;
+        objective.load(&part(OBJECTIVE))?;
+        statistics.load(&part(STATISTICS))?;
+        Ok(self.progress)
+    }
+}
+
+/// The newest usable checkpoint of the folder.
+pub(crate) fn newest(
+    dir: &RunDir,
+    device: &Device,
+    steps_per_epoch: u64,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Saved>> {
+    let accept = |loaded| Saved::new(loaded, steps_per_epoch);
+    checkpoint::newest(dir, device, accept, |warning| warnings.push(warning))
+}
+
+impl Run<'_> {
+    /// Saves the run to continue from.
+    pub(crate) fn save(&mut self) -> Result<()> {
+        self.save_as(Kind::Last)
+    }
+
+    /// Saves the run as the best so far.
+    pub(crate) fn save_best(&mut self) -> Result<()> {
+        self.save_as(Kind::Best)
+    }
+
+    fn save_as(&mut self, kind: Kind) -> Result<()> {
+        let (started, before) = self.started;
+        self.progress.timings.total_seconds = before + started.elapsed().as_secs_f64();
+        self.refuse_overflown_weights()?;
+        self.metrics.sync()?;
+        let tensors = self.tensors()?;
+        let state = serde_json::to_value(&self.progress)
+            .map_err(|e| Error::malformed(Path::new("checkpoint"), e))?;
+        let path = checkpoint::save(self.dir, kind, self.progress.step, &tensors, &state)?;
+        (self.observer)(&Event::Saved(&path));
+        Ok(())
+    }
+
+    /// An update can overflow although its gradient was finite; saved, it would be a run that
+    /// can't be continued.
+    fn refuse_overflown_weights(&self) -> Result<()> {
+        for (name, tensor) in self.job.params.tensors() {
+            if !sum(&tensor)?.is_finite() {
+                let what = format!("the weight {name}");
+                return Err(self.not_finite(&what, self.progress.step, Vec::new()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes back to the best epoch's weights and state.
+    pub(crate) fn restore_best(&mut self, step: u64) -> Result<()> {
+        let device = self.job.model.head_weight().device().clone();
+        let loaded = checkpoint::best(self.dir, step, &device)?;
+        let saved = Saved::new(loaded, self.progress.steps_per_epoch)?;
+        saved.restore(
+            self.job.params,
+            self.optimizer.as_mut(),
+            self.objective.as_mut(),
+            &mut self.statistics,
+        )?;
+        Ok(())
+    }
+
+    fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        let parts = [
+            (MODEL, self.job.params.tensors()),
+            (OPTIMIZER, self.optimizer.state()?),
+            (OBJECTIVE, self.objective.tensors()?),
+            (STATISTICS, self.statistics.tensors()?),
+        ];
+        Ok(parts
+            .into_iter()
+            .flat_map(|(prefix, part)| {
+                part.into_iter()
+                    .map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,142 @@
+//! Starting, continuing and ending a run.
+
+use std::collections::BTreeMap;
+
+use mr2_data::{Loader, Split};
+use mr2_nn::model::Backbone;
+use mr2_nn::params::ParamStore;
+
+use crate::config::{Select, TrainConfig};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::result::RunResult;
+use crate::run::Run;
+use crate::run_folder::{RunDir, RunState};
+use crate::stop::StopFlag;
+
+/// Everything that a run needs; built by the caller from the configuration.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// The hyperparameters.
+    pub config: &'a TrainConfig,
+    /// The whole resolved configuration, data and model included: saved as `config.toml` by a new
+    /// run, and compared by a resumed one.
+    pub config_text: &'a str,
+    /// The model, at its initial weights.
+    pub model: &'a dyn Backbone,
+    /// The store that the model was built from.
+    pub params: &'a ParamStore,
+    /// Training batches.
+    pub train: &'a Loader,
+    /// Validation images, where a part was carved from the training set.
+    pub validation: Option<&'a Loader>,
+    /// Test images; read once, after training.
+    pub test: &'a Loader,
+    /// Names of the classes.
+    pub class_names: &'a [String],
+    /// Versions to record in the result.
+    pub versions: &'a BTreeMap<String, String>,
+}
+
+/// Whether a run begins or continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// In a folder without a run.
+    Fresh,
+    /// From the newest usable checkpoint, or from the beginning where none was saved yet.
+    Resume,
+}
+
+/// How [`train`] ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The run is done, just now.
+    Finished(Box<RunResult>),
+    /// The run had been done before; nothing was computed.
+    AlreadyFinished(Box<RunResult>),
+    /// A stop was asked for; the run is saved and can be resumed.
+    Stopped {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+/// Trains, or continues training, in a run folder.
+///
+/// On the CPU the same job gives the same bits, however often it was stopped, killed and resumed.
+///
+/// # Errors
+/// A configuration that can't be used or isn't that of the saved run; an unreadable image; a NaN
+/// or infinite loss; a file that can't be written. Whatever was saved before stays usable.
+pub fn train(
+    job: &Job<'_>,
+    dir: &RunDir,
+    start: Start,
+    stop: &StopFlag,
+    observer: &mut dyn FnMut(&Event<'_>),
+) -> Result<Outcome> {
+    check(job)?;
+    match (start, dir.state()) {
+        (Start::Fresh, RunState::Empty) => dir.save_config(job.config_text)?,
+        (Start::Fresh, _) => {
+            return Err(Error::HoldsRun {
+                path: dir.path().to_path_buf(),
+            });
+        }
+        (Start::Resume, RunState::Empty) => {
+            return Err(Error::NothingToResume {
+                path: dir.path().to_path_buf(),
+            });
+        }
+        (Start::Resume, state) => {
+            dir.check_config(job.config_text)?;
+            if state == RunState::Finished {
+                return Ok(Outcome::AlreadyFinished(Box::new(RunResult::read(
+                    dir.path(),
+                )?)));
+            }
+        }
+    }
+    let mut run = Run::begin(job, dir, observer)?;
+    if run.train_until(stop)? {
+        Ok(Outcome::Finished(Box::new(run.finish()?)))
+    } else {
+        Ok(Outcome::Stopped {
+            step: run.progress.step,
+        })
+    }
+}
+
+fn check(job: &Job<'_>) -> Result<()> {
+    job.config.check()?;
+    let refuse = |key, reason: String| Err(Error::Config { key, reason });
+    if job.config.select == Select::BestValidation && job.validation.is_none() {
+        let reason = "best_validation needs a validation part, and the data has none: carve one \
+                      from the training set, or select = \"last\"";
+        return refuse("select", reason.to_string());
+    }
+    if job.class_names.len() != job.model.classes() {
+        let (data, model) = (job.class_names.len(), job.model.classes());
+        return refuse(
+            "model",
+            format!("the data has {data} classes, the model {model}"),
+        );
+    }
+    let test = job.test.set().split();
+    if test != Split::Test {
+        return refuse(
+            "test",
+            format!("needs a loader of the test part, got {test:?}"),
+        );
+    }
+    // Nothing but validation data may select, and by default the last epoch is tested anyway.
+    if let Some(part) = job.validation.map(|loader| loader.set().split())
+        && part != Split::Validation
+    {
+        return refuse(
+            "validation",
+            format!("needs a loader of the validation part, got {part:?}"),
+        );
+    }
+    Ok(())
+}

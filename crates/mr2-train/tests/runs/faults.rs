@@ -1,0 +1,201 @@
+//! Faults of the file system: whatever fails, nothing that was saved is lost.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use mr2_train::run_folder::{AsideFile, Disk, FileSystem};
+use mr2_train::{Error, RunDir, Start, StopFlag, train};
+
+use crate::support::{checkpoint, process, remains, uninterrupted};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Operation {
+    Create,
+    Write,
+    Sync,
+    Rename,
+    SyncFolder,
+    Remove,
+}
+
+/// The `nth` (from 0) operation on a path that contains `path`.
+struct Fault {
+    operation: Operation,
+    path: &'static str,
+    nth: usize,
+}
+
+/// The disk, on which one operation fails once.
+#[derive(Clone)]
+struct Faulty {
+    fault: Arc<Mutex<Option<Fault>>>,
+}
+
+impl Faulty {
+    fn new(operation: Operation, path: &'static str, nth: usize) -> Self {
+        let fault = Fault {
+            operation,
+            path,
+            nth,
+        };
+        Self {
+            fault: Arc::new(Mutex::new(Some(fault))),
+        }
+    }
+
+    fn happened(&self) -> bool {
+        self.fault.lock().unwrap().is_none()
+    }
+
+    fn pass(&self, operation: Operation, path: &Path) -> io::Result<()> {
+        let mut fault = self.fault.lock().unwrap();
+        match &mut *fault {
+            Some(Fault {
+                operation: failing,
+                path: part,
+                nth,
+            }) if *failing == operation && path.to_string_lossy().contains(*part) => {
+                if *nth > 0 {
+                    *nth -= 1;
+                    return Ok(());
+                }
+                *fault = None;
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+struct FaultyFile {
+    disk: Faulty,
+    path: std::path::PathBuf,
+    file: Box<dyn AsideFile>,
+}
+
+impl Write for FaultyFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(error) = self.disk.pass(Operation::Write, &self.path) {
+            // As on a full disk, some of the bytes get there.
+            self.file.write_all(&bytes[..bytes.len() / 2])?;
+            return Err(error);
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl AsideFile for FaultyFile {
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.pass(Operation::Sync, &self.path)?;
+        self.file.sync()
+    }
+}
+
+impl FileSystem for Faulty {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn AsideFile>> {
+        self.pass(Operation::Create, path)?;
+        let file = Disk.create(path)?;
+        Ok(Box::new(FaultyFile {
+            disk: self.clone(),
+            path: path.to_path_buf(),
+            file,
+        }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.pass(Operation::Rename, to)?;
+        Disk.rename(from, to)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.pass(Operation::SyncFolder, folder)?;
+        Disk.sync_folder(folder)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.pass(Operation::Remove, path)?;
+        Disk.remove(path)
+    }
+}
+
+/// Runs into the fault; `None` if the run ended before it could happen.
+fn run_into(folder: &Path, disk: &Faulty) -> Option<Error> {
+    let process = process();
+    let dir = RunDir::open_on(folder, Arc::new(disk.clone())).unwrap();
+    let outcome = train(
+        &process.job(),
+        &dir,
+        Start::Fresh,
+        &StopFlag::new(),
+        &mut |_| {},
+    );
+    disk.happened().then(|| outcome.unwrap_err())
+}
+
+#[test]
+fn a_fault_at_each_operation_of_each_file_in_turn_loses_nothing() {
+    use Operation::{Create, Remove, Rename, Sync, SyncFolder, Write};
+    let expected = uninterrupted();
+    for operation in [Create, Write, Sync, Rename, SyncFolder, Remove] {
+        // The first checkpoint, one in the middle, then the files of the end.
+        let mut faults = vec![("checkpoint", 0), ("checkpoint", 5)];
+        match operation {
+            // The folder is the run's own; its first write is the configuration.
+            SyncFolder => faults.extend([("", 7), ("", 12)]),
+            Remove => {}
+            _ => faults.extend([("predictions", 0), ("result.json", 0)]),
+        }
+        for (path, nth) in faults {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = Faulty::new(operation, path, nth);
+            let error = run_into(folder.path(), &disk);
+            let error = error.unwrap_or_else(|| panic!("{operation:?} {path} {nth}: no fault"));
+            assert!(matches!(error, Error::Io { .. }), "{error}");
+            process().run(folder.path(), Start::Resume).unwrap();
+            assert_eq!(
+                remains(folder.path()),
+                expected,
+                "{operation:?} {path} {nth}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_the_former_checkpoint_and_the_error_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    // Validation improves somewhere on the way; only the checkpoint of step 12 is failed.
+    let disk = Faulty::new(Operation::Write, "last-000000012", 0);
+    let message = run_into(folder.path(), &disk).unwrap().to_string();
+    let name = "checkpoint/last-000000012.safetensors: cannot write it (the former file, if any, \
+                stays): ";
+    assert!(message.contains(name), "{message}");
+    let mut names: Vec<_> = fs::read_dir(folder.path().join("checkpoint"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("last"))
+        .collect();
+    names.sort();
+    let newest = names.last().unwrap();
+    assert!(
+        names.iter().all(|name| name.ends_with(".safetensors")),
+        "{names:?}"
+    );
+    assert!(newest.as_str() < "last-000000012", "{names:?}");
+    checkpoint(&folder.path().join("checkpoint").join(newest));
+}
+
+#[test]
+fn a_failed_configuration_leaves_a_folder_without_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Faulty::new(Operation::Sync, "config.toml", 0);
+    let message = run_into(folder.path(), &disk).unwrap().to_string();
+    assert!(message.contains("config.toml"), "{message}");
+    process().run(folder.path(), Start::Fresh).unwrap();
+}

@@ -1,0 +1,16 @@
+//! Runs of a tiny network from start to result, and everything that may happen to them.
+#![allow(clippy::unwrap_used)]
+
+/// The network, the data, and running a job in a folder.
+mod support;
+
+/// Faults of the file system.
+mod faults;
+/// What a finished run leaves, and what evaluation and other methods change.
+mod finished;
+/// The folder: lock, configuration, states.
+mod folder;
+/// NaN and infinity.
+mod not_finite;
+/// Stopped, killed and resumed runs end in the same bits.
+mod resume;

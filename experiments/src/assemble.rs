@@ -1,0 +1,142 @@
+//! Names → objects: the one place where a configuration becomes data, loaders and a model.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device};
+use mr2_backbones::{BuildConfig, build};
+use mr2_data::{DataSplits, Descriptor, ImageSet, Loader, LoaderConfig, Pipeline, Sampler, open};
+use mr2_nn::model::Backbone;
+use mr2_nn::params::ParamStore;
+
+use crate::config::{RunConfig, typed};
+
+/// A run's data, opened and checked.
+pub struct Data {
+    /// What the data set is.
+    pub descriptor: Descriptor,
+    /// Its parts.
+    pub splits: DataSplits,
+}
+
+/// A run's model with the store that owns its parameters.
+pub struct Model {
+    /// The network.
+    pub network: Box<dyn Backbone>,
+    /// Its parameters and buffers.
+    pub params: ParamStore,
+}
+
+/// The folder with descriptors: the one given, `datasets` here, or the one of this checkout.
+pub fn data_root(given: Option<&Path>) -> PathBuf {
+    let here = Path::new("datasets");
+    match given {
+        Some(path) => path.to_path_buf(),
+        None if here.is_dir() => here.to_path_buf(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets"),
+    }
+}
+
+/// Names of the descriptors in `root`, sorted.
+///
+/// # Errors
+/// When the folder can't be read.
+pub fn dataset_names(root: &Path) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(root).with_context(|| {
+        format!("cannot read the data root {}; name it with --data-root", root.display())
+    })?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "toml")
+            && let Some(stem) = path.file_stem()
+        {
+            names.push(stem.to_string_lossy().to_string());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Reads the descriptor `name` (or the path of one) and says where its files are.
+///
+/// # Errors
+/// For an unknown name, naming the valid ones, and for a descriptor that isn't one.
+pub fn descriptor(name: &str, root: &Path) -> Result<(Descriptor, PathBuf)> {
+    let path = match name.ends_with(".toml") {
+        true => PathBuf::from(name),
+        false => root.join(format!("{name}.toml")),
+    };
+    if !path.is_file() {
+        let names = dataset_names(root)?.join(", ");
+        bail!("unknown data set `{name}`: no file {}; valid: {names}", path.display());
+    }
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the descriptor {}", path.display()))?;
+    let value: toml::Value = toml::from_str(&text)
+        .with_context(|| format!("{}: not valid TOML", path.display()))?;
+    let descriptor = typed(value).with_context(|| path.display().to_string())?;
+    Ok((descriptor, path.with_extension("")))
+}
+
+/// Opens the run's data set and carves its validation part.
+///
+/// # Errors
+/// When files are missing or wrong; the message names them.
+pub fn data(config: &RunConfig, root: &Path) -> Result<Data> {
+    let (descriptor, files) = descriptor(&config.data.dataset, root)?;
+    let splits = open(&descriptor, &files, config.data.validation.carve())?;
+    Ok(Data { descriptor, splits })
+}
+
+/// The training loader. Order and augmentation follow the run's seed.
+///
+/// # Errors
+/// When transforms or sizes don't fit the images.
+pub fn train_loader(config: &RunConfig, data: &Data, device: &Device) -> Result<Loader> {
+    let loader = LoaderConfig {
+        images_per_batch: config.data.images_per_batch,
+        sampler: config.data.sampler.clone(),
+        seed: config.training.seed,
+        workers: config.data.loader_workers,
+        drop_last: config.data.drop_last,
+    };
+    let pipeline = Pipeline::new(config.data.train_transforms.clone())?;
+    Ok(Loader::new(data.splits.train.clone(), pipeline, loader, device)?)
+}
+
+/// A loader that shows every image of `set` once, in order, without augmentation.
+///
+/// # Errors
+/// When transforms or sizes don't fit the images.
+pub fn evaluation_loader(
+    config: &RunConfig,
+    set: &std::sync::Arc<ImageSet>,
+    device: &Device,
+) -> Result<Loader> {
+    let loader = LoaderConfig {
+        images_per_batch: config.data.evaluation_images_per_batch,
+        sampler: Sampler::Sequential,
+        seed: 0,
+        workers: config.data.loader_workers,
+        drop_last: false,
+    };
+    let pipeline = Pipeline::new(config.data.evaluation_transforms.clone())?;
+    Ok(Loader::new(set.clone(), pipeline, loader, device)?)
+}
+
+/// The network with fresh weights drawn from the run's seed.
+///
+/// # Errors
+/// For an unknown backbone, naming the valid ones.
+pub fn model(config: &RunConfig, channels: usize, classes: usize, device: &Device) -> Result<Model> {
+    let params = ParamStore::new(config.training.seed, DType::F32, device);
+    let build_config = BuildConfig {
+        in_channels: channels,
+        classes,
+        head: config.model.head.clone(),
+        dropout: config.model.dropout,
+    };
+    let network = build(&config.model.backbone, &build_config, params.var_builder())?;
+    Ok(Model { network, params })
+}

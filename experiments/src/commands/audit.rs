@@ -1,0 +1,116 @@
+//! `mr2 audit`: the class-wise report of anyone's predictions.
+
+mod class_names;
+mod csv_file;
+mod csv_header;
+mod measures;
+mod npz_file;
+mod predictions;
+mod sections;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::report::document::Block;
+use crate::report::terminal;
+
+/// A file to try the command with.
+const EXAMPLE: &str = "\
+label,prediction,id
+cat,cat,img_001
+cat,dog,img_002
+cat,cat,img_003
+cat,dog,img_004
+dog,dog,img_005
+dog,dog,img_006
+dog,cat,img_007
+dog,dog,img_008
+horse,horse,img_009
+horse,horse,img_010
+horse,horse,img_011
+horse,horse,img_012
+";
+
+/// The class-wise report of predictions from any program: which classes does it fail on?
+///
+/// Prints overall accuracy, mean per-class recall, easy/medium/hard thirds, the worst class by name,
+/// the worst tenth, calibration and top-5 where scores are given, and the most frequent mistakes, with
+/// intervals from a seeded bootstrap over images. Nothing is trained and no image is read.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "\
+FILE is one of
+  .csv or .tsv  a header, then a line per image: `label,prediction[,id]`,
+                or `label,<one score column per class>[,id]` with the classes as column names.
+                Labels and predictions are class names or indices from 0.
+  .npz          NumPy arrays `labels` and `predictions`, one class index per image,
+                or `labels` and `logits`, one row per image and one column per class
+  a run folder of `mr2 train`, or its predictions.safetensors or predictions.csv
+
+Scores may be logits or probabilities; rows that are non-negative and sum to 1 are taken as probabilities.
+
+Example:
+  mr2 audit --example > predictions.csv
+  mr2 audit --predictions predictions.csv --out audit")]
+pub struct Args {
+    /// The predictions.
+    #[arg(long, value_name = "FILE", required_unless_present = "example")]
+    predictions: Option<PathBuf>,
+    /// Write the whole report there: report.html, .md, .tex, .json and plots.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print a small CSV file to try the command with.
+    #[arg(long)]
+    example: bool,
+    /// Names of the classes in the order of their indices, or @FILE with one name a line.
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    classes: Vec<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the predictions can't be read or the report can't be written; the message names file, line
+/// and column.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    if args.example {
+        write!(out, "{EXAMPLE}")?;
+        return Ok(());
+    }
+    let path = args
+        .predictions
+        .as_deref()
+        .context("name a file with --predictions FILE")?;
+    let classes = class_names::given(&args.classes)?;
+    let audited = predictions::read(path, classes.as_deref())?;
+    let report = sections::report(&audited)?;
+    let style = terminal::Style::of_stdout();
+    writeln!(out, "{}", report.document.title)?;
+    for line in &report.document.summary {
+        writeln!(out, "{line}")?;
+    }
+    for block in report
+        .document
+        .sections
+        .iter()
+        .flat_map(|section| &section.blocks)
+    {
+        if let Block::Table(table) = block {
+            write!(
+                out,
+                "\n{}",
+                terminal::render_table(&sections::shortened(table), style)
+            )?;
+        }
+    }
+    if let Some(folder) = &args.out {
+        report.write(folder)?;
+        writeln!(
+            out,
+            "\nReport: {} (also .md, .tex, .json; plots in plots/)",
+            folder.join("report.html").display()
+        )?;
+    }
+    Ok(())
+}

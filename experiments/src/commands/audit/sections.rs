@@ -1,0 +1,253 @@
+//! The audit as a report: tables and plots.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::measures::{Measures, measure};
+use super::predictions::Audited;
+use crate::report::document::{Block, Column, Document, Figure, Section, Table};
+use crate::report::files::Report;
+use crate::report::plots::{AccuracySeries, ConfusionPair, class_accuracy, confusion_pairs};
+use crate::report::{Cell, Scale};
+
+/// Rows of a table that the terminal shows.
+const TERMINAL_ROWS: usize = 15;
+/// Mistakes in the table and in the plot.
+const MISTAKES: usize = 12;
+/// Classes named in a note at most.
+const NAMED: usize = 12;
+
+/// Measures the predictions and lays them out.
+///
+/// # Errors
+/// When a metric refuses them.
+pub fn report(audited: &Audited) -> Result<Report<Measures>> {
+    let measures = measure(audited)?;
+    let (classes_plot, mistakes_plot) =
+        (accuracy_plot(audited, &measures), mistakes_plot(&measures));
+    let mut plots = BTreeMap::from([("accuracy".to_string(), classes_plot)]);
+    let mut mistakes = Vec::new();
+    if !measures.mistakes.is_empty() {
+        plots.insert("mistakes".into(), mistakes_plot);
+        let caption = "Most frequent mistakes: share of the class's images.".to_string();
+        mistakes.push(Block::Figure(Figure {
+            name: "mistakes".into(),
+            caption,
+        }));
+        mistakes.push(Block::Table(mistakes_table(&measures)));
+    }
+    let caption = "Accuracy of each class, hardest first.".to_string();
+    let accuracy = Block::Figure(Figure {
+        name: "accuracy".into(),
+        caption,
+    });
+    let sections = vec![
+        Section {
+            title: "Overview".into(),
+            blocks: vec![Block::Table(overview(audited, &measures))],
+        },
+        Section {
+            title: "Classes".into(),
+            blocks: vec![accuracy, Block::Table(class_table(&measures))],
+        },
+        Section {
+            title: "Mistakes".into(),
+            blocks: mistakes,
+        },
+    ];
+    let document = Document {
+        title: format!("Class-wise audit of {}", audited.source),
+        summary: vec![format!(
+            "{} images, {} classes{}.",
+            measures.images,
+            measures.class_names.len(),
+            absent(&measures)
+        )],
+        sections: sections
+            .into_iter()
+            .filter(|s| !s.blocks.is_empty())
+            .collect(),
+    };
+    Ok(Report {
+        document,
+        data: measures,
+        plots,
+    })
+}
+
+fn absent(measures: &Measures) -> String {
+    let absent = measures
+        .classes
+        .iter()
+        .filter(|row| row.images == 0)
+        .count();
+    match absent {
+        0 => String::new(),
+        n => format!(", {n} of them without images (no accuracy, left out of every mean)"),
+    }
+}
+
+fn overview(audited: &Audited, measures: &Measures) -> Table {
+    let columns = vec![
+        Column::words("measure"),
+        Column::shares("%"),
+        Column::numbers("95 % interval"),
+    ];
+    let mut table = Table::new("All images", columns);
+    for measure in &measures.measures {
+        table.rows.push(vec![
+            Cell::text(&measure.name),
+            Cell::estimate(measure.value, None, Scale::Percent),
+            Cell::range(measure.interval, Scale::Percent),
+        ]);
+    }
+    let bootstrap = &measures.bootstrap;
+    table.notes.push(format!(
+        "Intervals: bootstrap over images, {} resamples within classes, seed {}; the classes of a group stay as chosen.",
+        bootstrap.resamples, bootstrap.seed
+    ));
+    table.notes.push(
+        "Thirds, worst class, worst decile and CVaR: same run, optimistic. They are chosen on these very \
+         predictions, so on new images the hard classes would look less hard, and a second model compared on \
+         them would look better than it is."
+            .into(),
+    );
+    if let Some(thirds) = &measures.thirds {
+        let list = |group: &[usize]| names(measures, group);
+        table.notes.push(format!(
+            "Hard: {}. Easy: {}.",
+            list(&thirds.hard),
+            list(&thirds.easy)
+        ));
+    } else {
+        table
+            .notes
+            .push("Thirds need at least three classes with images.".into());
+    }
+    if let Some(scores) = &audited.scores {
+        let kind = if scores.from_logits {
+            "The scores don't sum to 1, so they were taken as logits (softmax for ECE)."
+        } else {
+            "The scores sum to 1 for every image, so they were taken as probabilities."
+        };
+        table.notes.push(kind.into());
+    }
+    table
+}
+
+fn names(measures: &Measures, group: &[usize]) -> String {
+    let shown: Vec<&str> = group
+        .iter()
+        .take(NAMED)
+        .map(|&k| measures.class_names[k].as_str())
+        .collect();
+    let more = group.len().saturating_sub(NAMED);
+    if more > 0 {
+        format!("{} and {more} more", shown.join(", "))
+    } else {
+        shown.join(", ")
+    }
+}
+
+fn class_table(measures: &Measures) -> Table {
+    let columns = vec![
+        Column::words("class"),
+        Column::numbers("images"),
+        Column::shares("accuracy %"),
+        Column::numbers("95 % interval"),
+        Column::words("most often taken for"),
+        Column::numbers("others taken for it"),
+    ];
+    let mut table = Table::new("Classes, worst first", columns);
+    for row in &measures.classes {
+        let taken = match &row.most_taken_for {
+            Some((name, count)) => Cell::text(format!("{name} ({count})")),
+            None => Cell::Absent,
+        };
+        table.rows.push(vec![
+            Cell::text(&row.name),
+            Cell::Count { value: row.images },
+            Cell::estimate(row.accuracy, None, Scale::Percent),
+            Cell::range(row.interval, Scale::Percent),
+            taken,
+            Cell::Count {
+                value: row.wrongly_predicted,
+            },
+        ]);
+    }
+    table
+        .notes
+        .push("Intervals of single classes: Wilson's.".into());
+    table
+}
+
+fn mistakes_table(measures: &Measures) -> Table {
+    let columns = vec![
+        Column::words("class"),
+        Column::words("taken for"),
+        Column::numbers("images"),
+        Column::numbers("% of the class"),
+    ];
+    let mut table = Table::new("Most frequent mistakes", columns);
+    for cell in measures.mistakes.iter().take(MISTAKES) {
+        table.rows.push(vec![
+            Cell::text(&measures.class_names[cell.label as usize]),
+            Cell::text(&measures.class_names[cell.prediction as usize]),
+            Cell::Count { value: cell.count },
+            Cell::estimate(Some(share(measures, cell)), None, Scale::Percent),
+        ]);
+    }
+    table
+}
+
+fn share(measures: &Measures, cell: &mr2_metrics::ConfusionCell) -> f64 {
+    let images = measures
+        .classes
+        .iter()
+        .find(|row| row.class == cell.label as usize);
+    images.map_or(0.0, |row| cell.count as f64 / row.images.max(1) as f64)
+}
+
+fn accuracy_plot(audited: &Audited, measures: &Measures) -> crate::report::plots::Scene {
+    let mut accuracy = vec![None; measures.class_names.len()];
+    for row in &measures.classes {
+        accuracy[row.class] = row.accuracy;
+    }
+    let file = std::path::Path::new(&audited.source)
+        .file_name()
+        .unwrap_or_default();
+    let name = file.to_string_lossy();
+    class_accuracy(
+        &measures.class_names,
+        &AccuracySeries {
+            name: &name,
+            accuracy: &accuracy,
+        },
+        None,
+    )
+}
+
+fn mistakes_plot(measures: &Measures) -> crate::report::plots::Scene {
+    let pair = |cell: &mr2_metrics::ConfusionCell| ConfusionPair {
+        class: measures.class_names[cell.label as usize].clone(),
+        taken_for: measures.class_names[cell.prediction as usize].clone(),
+        shares: vec![share(measures, cell)],
+    };
+    let pairs: Vec<ConfusionPair> = measures.mistakes.iter().take(MISTAKES).map(pair).collect();
+    confusion_pairs(&["share of the class's images"], &pairs)
+}
+
+/// The table as the terminal shows it: the first rows, and how many more there are.
+pub fn shortened(table: &Table) -> Table {
+    let mut short = table.clone();
+    if table.rows.len() > TERMINAL_ROWS {
+        short.rows.truncate(TERMINAL_ROWS);
+        let more = table.rows.len() - TERMINAL_ROWS;
+        short.notes.insert(
+            0,
+            format!("… and {more} more; --out DIR writes all of them."),
+        );
+    }
+    short
+}

@@ -1,0 +1,120 @@
+//! The command line of `mr2`: one file per command.
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+pub mod audit;
+pub mod bench;
+pub mod data;
+pub mod eval;
+pub mod models;
+pub mod presets;
+pub mod report;
+pub mod train;
+
+/// Measure and reduce class-wise accuracy disparity in image classifiers.
+#[derive(Parser)]
+#[command(
+    name = "mr2",
+    version,
+    after_help = "Start with `cargo run --release` (the quickstart), or audit predictions you already have: \
+                  `mr2 audit --example > p.csv && mr2 audit --predictions p.csv`."
+)]
+struct Cli {
+    #[command(flatten)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How much is said, and how.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Output {
+    /// Say nothing on stderr but warnings and errors.
+    #[arg(long, global = true)]
+    pub quiet: bool,
+    /// Print results on stdout as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train the run that a TOML file describes, into a run folder.
+    Train(train::Args),
+    /// Evaluate a run folder's checkpoint on a split.
+    Eval(eval::Args),
+    /// Tables and plots from run folders: Markdown, LaTeX, HTML, SVG, PNG.
+    Report(report::Args),
+    /// The class-wise report of anyone's predictions; no training.
+    Audit(audit::Args),
+    /// List the known data sets, or check one on disk.
+    Data(data::Args),
+    /// List the backbones.
+    Models(models::Args),
+    /// List the MR2 presets, or print one as the block to paste into a run file.
+    Presets(presets::Args),
+    /// Time the loss or a training step.
+    Bench(bench::Args),
+}
+
+/// Parses the command line and runs the command; the number is the exit status.
+///
+/// # Errors
+/// Whatever stopped the command, with its causes.
+pub fn main(out: &mut dyn Write) -> Result<u8> {
+    let cli = Cli::parse();
+    init_logging(&cli.output);
+    match &cli.command {
+        Command::Train(args) => return train::run(args, &cli.output, out),
+        Command::Eval(args) => eval::run(args, &cli.output, out)?,
+        Command::Report(args) => report::run(args, out)?,
+        Command::Audit(args) => audit::run(args, out)?,
+        Command::Data(args) => data::run(args, &cli.output, out)?,
+        Command::Models(args) => models::run(args, &cli.output, out)?,
+        Command::Presets(args) => presets::run(args, out)?,
+        Command::Bench(args) => bench::run(args, &cli.output, out)?,
+    }
+    Ok(0)
+}
+
+/// Sends the libraries' warnings (and more with `RUST_LOG`) to stderr.
+pub fn init_logging(output: &Output) {
+    use tracing_subscriber::EnvFilter;
+    let level = if output.quiet { "error" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // A second initialisation (tests in one process) keeps the first.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours(std::io::stderr().is_terminal()))
+        .without_time()
+        .with_target(false)
+        .try_init();
+}
+
+/// Whether colours may be used on a stream, by the NO_COLOR convention (<https://no-color.org>).
+pub fn colours(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// Sets the number of threads that the kernels use; 0 leaves it to the machine.
+///
+/// # Errors
+/// When the thread pool was already built.
+pub fn set_threads(threads: usize) -> Result<()> {
+    if threads > 0 {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    }
+    Ok(())
+}
+
+/// Whether `error` comes from writing to a pipe that its reader has closed.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,151 @@
+//! `mr2 train`: one run from its file into its folder.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use mr2_train::{Outcome, RunDir, RunResult, RunState, Start};
+
+use super::{Output, set_threads};
+use crate::assemble::{data, data_root, model};
+use crate::config::RunFile;
+use crate::progress::Progress;
+use crate::run::train_into;
+use crate::stop::{STOPPED, on_signals};
+
+/// Train the run that a TOML file describes.
+///
+/// The run folder then holds config.toml, metrics.jsonl, result.json, predictions (safetensors and
+/// CSV), checkpoint/ and tb/ (TensorBoard). Ctrl-C saves and stops; --resume continues to the same bits.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: mr2 train --config experiments/runs/quickstart-mr2.toml --set training.seed=2 --out runs/mr2-seed2"
+)]
+pub struct Args {
+    /// The run file; experiments/runs/ has some, and every key must be there.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Change a value of the file: --set training.seed=2 (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// The run folder.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Continue the run in the folder; a finished one is reported and left as it is.
+    #[arg(long)]
+    resume: bool,
+    /// Threads for the kernels; 0 for one per core.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Check everything, print the resolved run and its size, and train nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Folder with the data sets' descriptors [default: datasets].
+    #[arg(long, value_name = "DIR")]
+    data_root: Option<PathBuf>,
+}
+
+/// Runs the command; the number is the exit status.
+///
+/// # Errors
+/// When the configuration, the data or the folder can't be used, or training fails.
+pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
+    let file = RunFile::read(&args.config, &args.overrides)?;
+    let data = data(&file.config, &data_root(args.data_root.as_deref()))?;
+    if args.dry_run {
+        dry_run(&file, &data, out)?;
+        return Ok(0);
+    }
+    if !args.resume && RunDir::state_of(&args.out) != RunState::Empty {
+        bail!(
+            "{} holds a run: add --resume to continue it, or name another folder",
+            args.out.display()
+        );
+    }
+    set_threads(args.threads)?;
+    let start = match RunDir::state_of(&args.out) {
+        RunState::Empty if args.resume => {
+            bail!("{} holds no run to resume: leave --resume out to begin one", args.out.display())
+        }
+        RunState::Empty => Start::Fresh,
+        _ => Start::Resume,
+    };
+    let stop = on_signals()?;
+    let mut progress = Progress::new(output.quiet, 1);
+    progress.begin(&file.config.name, 1);
+    let outcome = train_into(&file, &data, &args.out, start, &stop, &mut |event| {
+        progress.show(event, 1);
+    })?;
+    progress.finish();
+    match outcome {
+        Outcome::Finished(result) => print(&result, output, args, out)?,
+        Outcome::AlreadyFinished(result) => {
+            progress.note(&format!("{} was finished before", args.out.display()));
+            print(&result, output, args, out)?;
+        }
+        Outcome::Stopped { step } => {
+            progress.note(&format!("stopped and saved at step {step}; --resume continues"));
+            return Ok(STOPPED);
+        }
+    }
+    Ok(0)
+}
+
+fn dry_run(file: &RunFile, data: &crate::assemble::Data, out: &mut dyn Write) -> Result<()> {
+    let config = &file.config;
+    let classes = data.splits.train.classes().len();
+    let device = candle_core::Device::Cpu;
+    let model = model(config, data.descriptor.channels, classes, &device)?;
+    let parameters: usize = model.params.parameters().iter().map(|(_, v)| v.elem_count()).sum();
+    let batches = crate::assemble::train_loader(config, data, &device)?.batches_per_epoch() as u64;
+    config.schedule.resolve(config.training.epochs, batches)?;
+    write!(out, "{}", file.to_toml()?)?;
+    writeln!(
+        out,
+        "\n# {} training, {} validation and {} test images, {classes} classes; {parameters} parameters; {} steps",
+        data.splits.train.len(),
+        data.splits.validation.as_ref().map_or(0, |set| set.len()),
+        data.splits.test.len(),
+        config.training.epochs * batches
+    )?;
+    Ok(())
+}
+
+fn print(result: &RunResult, output: &Output, args: &Args, out: &mut dyn Write) -> Result<()> {
+    if output.json {
+        serde_json::to_writer_pretty(&mut *out, result)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    let percent = |share: Option<f64>| share.map_or("–".into(), |s| format!("{:.1} %", s * 100.0));
+    writeln!(out, "overall {}", percent(result.test.overall))?;
+    if let Some(thirds) = &result.thirds {
+        writeln!(
+            out,
+            "easy {}   medium {}   hard {}   ({})",
+            percent(thirds.easy),
+            percent(thirds.medium),
+            percent(thirds.hard),
+            thirds.chosen_on
+        )?;
+    }
+    let worst = result
+        .class_names
+        .iter()
+        .zip(&result.test.class_accuracy)
+        .filter_map(|(name, accuracy)| accuracy.map(|a| (name, a)))
+        .min_by(|a, b| a.1.total_cmp(&b.1));
+    if let Some((name, accuracy)) = worst {
+        writeln!(out, "lowest class: {name} {:.1} %", accuracy * 100.0)?;
+    }
+    writeln!(
+        out,
+        "premise (harder classes have the larger m + v): {}",
+        result.premise.verdict
+    )?;
+    for warning in &result.warnings {
+        writeln!(out, "warning: {}", warning.message)?;
+    }
+    writeln!(out, "{}", args.out.join("result.json").display())?;
+    Ok(())
+}

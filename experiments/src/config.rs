@@ -1,0 +1,374 @@
+//! A run's configuration: the TOML file as written, `--set` overrides, and the typed run they resolve to.
+//!
+//! Every value is spelled out in the file. Unknown and missing keys are errors that name the key and
+//! the nearest valid one; a `preset` label is compared with the values that stand beside it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use mr2_backbones::Head;
+use mr2_data::{Sampler, Transform, ValidationConfig};
+use mr2_loss::Preset;
+use mr2_nn::schedule::Schedule;
+use mr2_train::TrainConfig;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// One training run: data, model and training, every hyperparameter named.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Label of the run in tables and plots.
+    pub name: String,
+    /// What is trained on and how it is fed.
+    pub data: DataConfig,
+    /// What is trained.
+    pub model: ModelConfig,
+    /// The learning rate over time, in epochs.
+    pub schedule: ScheduleConfig,
+    /// How it is trained.
+    pub training: TrainConfig,
+}
+
+/// The data set, its validation part and the way images reach the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Name of a descriptor in the data root (`fashion-mnist`), or the path of one.
+    pub dataset: String,
+    /// Class-balanced part carved from training; only it may select anything.
+    pub validation: Validation,
+    /// Images in a training batch.
+    pub images_per_batch: usize,
+    /// Images in a batch when evaluating.
+    pub evaluation_images_per_batch: usize,
+    /// Order in which training images come.
+    pub sampler: Sampler,
+    /// Leave out the last, smaller batch of an epoch.
+    pub drop_last: bool,
+    /// Threads that prepare batches. Results don't depend on it.
+    pub loader_workers: usize,
+    /// Transforms of training images, in order.
+    pub train_transforms: Vec<Transform>,
+    /// Transforms of validation and test images, in order.
+    pub evaluation_transforms: Vec<Transform>,
+}
+
+/// Where validation images come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Validation {
+    /// All training images train; nothing can be selected.
+    None,
+    /// `per_class` training images of each class, drawn with `seed`, are held out.
+    Carved {
+        /// Images of each class.
+        per_class: usize,
+        /// Seed of the draw; keep it the same over the seeds of an experiment.
+        seed: u64,
+    },
+}
+
+impl Validation {
+    /// The carving instruction for the data crate, if any.
+    pub fn carve(&self) -> Option<ValidationConfig> {
+        match *self {
+            Self::None => None,
+            Self::Carved { per_class, seed } => Some(ValidationConfig { per_class, seed }),
+        }
+    }
+}
+
+/// The network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A name that `mr2 models` lists.
+    pub backbone: String,
+    /// Classifier on top of the features.
+    pub head: Head,
+    /// Dropout inside the blocks, for the architectures that have it; otherwise 0.
+    pub dropout: f64,
+}
+
+/// The learning rate's factor over time, in epochs; resolved to steps once the loader is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ScheduleConfig {
+    /// Always 1.
+    Constant,
+    /// Linear warm-up, then half a cosine to `final_factor` at the end of the run.
+    WarmupCosine {
+        /// Epochs (or parts of one) until the factor is 1.
+        warmup_epochs: f64,
+        /// The factor at the first step.
+        start_factor: f64,
+        /// The factor at the last step.
+        final_factor: f64,
+        /// When the factor changes.
+        update: Update,
+    },
+    /// Multiplied by `factor` at each milestone, after a linear warm-up.
+    Step {
+        /// Epochs at which the factor falls, ascending.
+        milestone_epochs: Vec<f64>,
+        /// The multiplier at each.
+        factor: f64,
+        /// Epochs until the factor is 1.
+        warmup_epochs: f64,
+        /// The factor at the first step.
+        start_factor: f64,
+    },
+}
+
+/// When a schedule's factor changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Update {
+    /// At every step.
+    EveryStep,
+    /// At the first step of every epoch.
+    EveryEpoch,
+}
+
+impl ScheduleConfig {
+    /// The schedule in steps.
+    ///
+    /// # Errors
+    /// When epochs are negative or not finite, or warm-up and milestones don't fit the run.
+    pub fn resolve(&self, epochs: u64, steps_per_epoch: u64) -> Result<Schedule> {
+        let steps = |key: &str, value: f64| -> Result<u64> {
+            if !(value.is_finite() && value >= 0.0) {
+                bail!("at `schedule.{key}`: expected a number of epochs, got {value}");
+            }
+            Ok((value * steps_per_epoch as f64).round() as u64)
+        };
+        let schedule = match self {
+            Self::Constant => Schedule::Constant,
+            Self::WarmupCosine { warmup_epochs, start_factor, final_factor, update } => {
+                Schedule::WarmupCosine {
+                    warmup_steps: steps("warmup_epochs", *warmup_epochs)?,
+                    total_steps: epochs * steps_per_epoch,
+                    start_factor: *start_factor,
+                    final_factor: *final_factor,
+                    update_every_steps: match update {
+                        Update::EveryStep => 1,
+                        Update::EveryEpoch => steps_per_epoch,
+                    },
+                }
+            }
+            Self::Step { milestone_epochs, factor, warmup_epochs, start_factor } => Schedule::Step {
+                milestones: milestone_epochs
+                    .iter()
+                    .map(|&epoch| steps("milestone_epochs", epoch))
+                    .collect::<Result<_>>()?,
+                factor: *factor,
+                warmup_steps: steps("warmup_epochs", *warmup_epochs)?,
+                start_factor: *start_factor,
+            },
+        };
+        schedule.validate().context("at `schedule`")?;
+        Ok(schedule)
+    }
+}
+
+/// A configuration as written (with overrides applied) and as resolved.
+#[derive(Clone, Debug)]
+pub struct RunFile {
+    /// The table, `preset` label included; what is saved in the run folder.
+    pub table: Table,
+    /// The typed run.
+    pub config: RunConfig,
+}
+
+impl RunFile {
+    /// Reads `path` and applies `overrides` (`key.path=value`).
+    ///
+    /// # Errors
+    /// When the file can't be read, isn't TOML, or a key or value is wrong; the message names it.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the run file {}", path.display()))?;
+        Self::parse(&text, &path.display().to_string(), overrides)
+    }
+
+    /// Parses `text`; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// As [`RunFile::read`].
+    pub fn parse(text: &str, origin: &str, overrides: &[String]) -> Result<Self> {
+        let mut table: Table =
+            toml::from_str(text).map_err(|e| anyhow!("{origin}: not valid TOML: {e}"))?;
+        for item in overrides {
+            set(&mut table, item).with_context(|| format!("{origin}: --set {item}"))?;
+        }
+        let config = resolve(&table).with_context(|| origin.to_string())?;
+        Ok(Self { table, config })
+    }
+
+    /// The text saved as `config.toml`: parsing it again gives the same run.
+    ///
+    /// # Errors
+    /// When the table can't be written as TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(toml::to_string(&self.table)?)
+    }
+}
+
+fn resolve(table: &Table) -> Result<RunConfig> {
+    let mut table = table.clone();
+    check_preset(&mut table)?;
+    typed(Value::Table(table))
+}
+
+/// Deserialises `value`; an unknown or missing key is named with its path and the nearest valid key.
+///
+/// # Errors
+/// On the first key or value that doesn't fit.
+pub fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        let message = message.trim();
+        let place = if path == "." { "top level".to_string() } else { format!("`{path}`") };
+        match suggestion(message) {
+            Some(near) => anyhow!("at {place}: {message}; did you mean `{near}`?"),
+            None => anyhow!("at {place}: {message}"),
+        }
+    })
+}
+
+/// The nearest of the names that serde lists after "expected".
+fn suggestion(message: &str) -> Option<String> {
+    let (unknown, expected) = message.split_once(", expected")?;
+    let wrong = unknown.strip_prefix("unknown ")?.split('`').nth(1)?;
+    nearest(wrong, expected.split('`').skip(1).step_by(2))
+}
+
+/// The candidate most like `wrong`, if any is like it at all.
+pub fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    candidates
+        .map(|name| (strsim::jaro_winkler(wrong, name), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(score, _)| *score > 0.6)
+        .map(|(_, name)| name.to_string())
+}
+
+/// Takes the `preset` label out of the objective and compares its constructor with the values given.
+fn check_preset(table: &mut Table) -> Result<()> {
+    let Some(objective) = table
+        .get_mut("training")
+        .and_then(|t| t.get_mut("objective"))
+        .and_then(Value::as_table_mut)
+    else {
+        return Ok(()); // the typed pass names what is missing
+    };
+    if objective.get("kind").and_then(Value::as_str) != Some("mr2") {
+        return Ok(());
+    }
+    let Some(label) = objective.remove("preset") else {
+        bail!(
+            "at `training.objective`: missing field `preset`: write the preset's name or \"custom\""
+        );
+    };
+    let Some(label) = label.as_str() else {
+        bail!("at `training.objective.preset`: expected a name in quotes");
+    };
+    if label == "custom" {
+        return Ok(());
+    }
+    let Some(preset) = Preset::ALL.iter().find(|p| p.name() == label) else {
+        let names: Vec<_> = Preset::ALL.iter().map(|p| p.name()).collect();
+        bail!(
+            "at `training.objective.preset`: unknown preset `{label}`; valid: {}, custom",
+            names.join(", ")
+        );
+    };
+    let expected = Value::try_from(preset.config())?;
+    let mut given = objective.clone();
+    given.remove("kind");
+    let mut differences = Vec::new();
+    compare("training.objective", &expected, &Value::Table(given), &mut differences);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "preset `{label}` has other values (write `preset = \"custom\"` to use yours): {}",
+        differences.join("; ")
+    )
+}
+
+/// Collects the leaves where `given` differs from `expected`; keys that are not there are left to the typed pass.
+fn compare(path: &str, expected: &Value, given: &Value, out: &mut Vec<String>) {
+    match (expected, given) {
+        (Value::Table(e), Value::Table(g)) => {
+            for (key, value) in e {
+                if let Some(other) = g.get(key) {
+                    compare(&format!("{path}.{key}"), value, other, out);
+                }
+            }
+        }
+        (e, g) if same_value(e, g) => {}
+        (e, g) => out.push(format!("`{path}` is {g}, the preset's is {e}")),
+    }
+}
+
+fn same_value(a: &Value, b: &Value) -> bool {
+    let number = |v: &Value| v.as_float().or_else(|| v.as_integer().map(|i| i as f64));
+    match (number(a), number(b)) {
+        (Some(x), Some(y)) => x == y,
+        _ => a == b,
+    }
+}
+
+/// Applies one `key.path=value`; the key must be there, since every key is.
+fn set(table: &mut Table, item: &str) -> Result<()> {
+    let (path, text) = item.split_once('=').context("expected key.path=value")?;
+    let path = path.trim();
+    let value = parse_value(text.trim());
+    let known = leaves("", table);
+    let mut slot = table;
+    let parts: Vec<&str> = path.split('.').collect();
+    let (last, parents) = parts.split_last().context("empty key")?;
+    for part in parents {
+        slot = slot
+            .get_mut(*part)
+            .and_then(Value::as_table_mut)
+            .ok_or_else(|| unknown_key(path, &known))?;
+    }
+    let old = slot.get(*last).ok_or_else(|| unknown_key(path, &known))?;
+    // `--set lr=1` means 1.0 where the file has a float.
+    let value = match (old, value) {
+        (Value::Float(_), Value::Integer(i)) => Value::Float(i as f64),
+        (_, value) => value,
+    };
+    slot.insert((*last).to_string(), value);
+    Ok(())
+}
+
+fn parse_value(text: &str) -> Value {
+    toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut t| t.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_string()))
+}
+
+fn unknown_key(path: &str, known: &[String]) -> anyhow::Error {
+    match nearest(path, known.iter().map(String::as_str)) {
+        Some(near) => anyhow!("no key `{path}` in this run file; did you mean `{near}`?"),
+        None => anyhow!("no key `{path}` in this run file"),
+    }
+}
+
+/// Dotted names of all keys below `table`.
+pub fn leaves(prefix: &str, table: &Table) -> Vec<String> {
+    let mut names = Vec::new();
+    for (key, value) in table {
+        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        if let Value::Table(inner) = value {
+            names.extend(leaves(&name, inner));
+        }
+        names.push(name);
+    }
+    names
+}

@@ -1,0 +1,214 @@
+//! What `cargo run --release` does: three methods, three seeds, one table.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use mr2_metrics::{Metric, Premise};
+use mr2_train::{Outcome, StopFlag};
+
+use crate::assemble::{Data, data, data_root};
+use crate::commands::{Output, init_logging, set_threads};
+use crate::config::RunFile;
+use crate::progress::Progress;
+use crate::run::{start_for, train_into};
+use crate::report::comparison::{Comparison, compare};
+use crate::report::files::Report;
+use crate::report::run_folders;
+use crate::report::tables::{difference_table, main_table};
+use crate::report::terminal::{Style, render_claims, render_table};
+use crate::report::Block;
+use crate::stop::{STOPPED, on_signals};
+
+/// The arms, ERM first: it chooses the thirds and is what the others are compared with.
+const ARMS: [Arm; 3] = [
+    Arm { key: "erm", text: include_str!("../runs/quickstart-erm.toml") },
+    Arm { key: "uniform", text: include_str!("../runs/quickstart-uniform.toml") },
+    Arm { key: "mr2", text: include_str!("../runs/quickstart-mr2.toml") },
+];
+
+struct Arm {
+    key: &'static str,
+    text: &'static str,
+}
+
+/// Train a small ResNet with plain cross-entropy (ERM), with a uniform margin (the control) and with
+/// MR², on a class-balanced subset of Fashion-MNIST, and compare them class by class.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "quickstart",
+    version,
+    after_help = "Finished runs are reused and interrupted ones resumed: run it again after Ctrl-C, or with more --seeds. \
+                  Each arm is a file in experiments/runs/; `mr2 train --config FILE` trains one alone."
+)]
+pub struct Args {
+    /// Folder for the run folders and the report.
+    #[arg(long, default_value = "runs/quickstart")]
+    out: PathBuf,
+    /// Seeds of each method: 1, 2, …
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Delete the run folders of the quickstart in --out and begin anew.
+    #[arg(long)]
+    restart: bool,
+    /// Threads for the kernels; 0 for one per core. Results can depend on it in the last bits.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Folder with the data sets' descriptors [default: datasets].
+    #[arg(long)]
+    data_root: Option<PathBuf>,
+    /// Change a value of every arm, as in `mr2 train`: --set training.epochs=1.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// One run of one arm.
+struct Planned {
+    seed: u64,
+    file: RunFile,
+    folder: PathBuf,
+}
+
+/// Runs the quickstart; the number is the exit status.
+///
+/// # Errors
+/// When a run can't be trained or read.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
+    init_logging(&args.output);
+    set_threads(args.threads)?;
+    let planned = plan(args)?;
+    if args.restart {
+        remove(&planned)?;
+    }
+    let first = planned.first().context("no arms")?;
+    let data = data(&first.file.config, &data_root(args.data_root.as_deref()))?;
+    let stop = on_signals()?;
+    let mut progress = Progress::new(args.output.quiet, planned.len() as u64);
+    let mut folders = Vec::new();
+    for (index, run) in planned.iter().enumerate() {
+        let remaining = (planned.len() - index) as u64;
+        if !train_one(run, &data, &stop, &mut progress, remaining)? {
+            progress.finish();
+            progress.note("stopped and saved; the same command continues");
+            return Ok(STOPPED);
+        }
+        folders.push(run.folder.clone());
+        if index + 1 == ARMS.len() && planned.len() > ARMS.len() {
+            let table = tables(&report(&folders)?, Style { colour: false, width: None });
+            progress.note(&format!("\nAfter seed 1 (more seeds follow):\n{table}"));
+        }
+    }
+    progress.finish();
+    finish(args, &report(&folders)?, out)
+}
+
+/// The runs in order: all arms of a seed before the next seed.
+fn plan(args: &Args) -> Result<Vec<Planned>> {
+    let mut planned = Vec::new();
+    for seed in 1..=args.seeds {
+        for arm in &ARMS {
+            let mut overrides = args.overrides.clone();
+            overrides.push(format!("training.seed={seed}"));
+            let origin = format!("experiments/runs/quickstart-{}.toml", arm.key);
+            let file = RunFile::parse(arm.text, &origin, &overrides)?;
+            let folder = args.out.join(format!("{}-seed{seed}", arm.key));
+            planned.push(Planned { seed, file, folder });
+        }
+    }
+    Ok(planned)
+}
+
+/// Deletes the planned run folders, and nothing that isn't one.
+fn remove(planned: &[Planned]) -> Result<()> {
+    for run in planned.iter().filter(|run| run.folder.exists()) {
+        if !run.folder.join("config.toml").is_file() {
+            bail!("{} is no run folder: not deleted", run.folder.display());
+        }
+        std::fs::remove_dir_all(&run.folder)
+            .with_context(|| format!("cannot delete {}", run.folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Trains a run, or finds it done; `false` when a signal stopped it.
+fn train_one(
+    run: &Planned,
+    data: &Data,
+    stop: &StopFlag,
+    progress: &mut Progress,
+    remaining: u64,
+) -> Result<bool> {
+    let label = format!("{} seed {}", run.file.config.name, run.seed);
+    progress.begin(&label, remaining);
+    let start = start_for(&run.folder);
+    let outcome = train_into(&run.file, data, &run.folder, start, stop, &mut |event| {
+        progress.show(event, remaining);
+    })
+    .with_context(|| format!("{label} (--restart begins anew)"))?;
+    Ok(match outcome {
+        Outcome::Finished(_) => true,
+        Outcome::AlreadyFinished(_) => {
+            progress.note(&format!("{label}: reused {}", run.folder.display()));
+            true
+        }
+        Outcome::Stopped { .. } => false,
+    })
+}
+
+/// The report of the runs so far.
+fn report(folders: &[PathBuf]) -> Result<Report<Comparison>> {
+    compare(&run_folders::find(folders)?, None)
+}
+
+/// The table, and the differences to ERM where there is more than one seed.
+fn tables(report: &Report<Comparison>, style: Style) -> String {
+    let class_report = &report.data.class_report;
+    let mut text = render_table(&main_table(class_report), style);
+    if let Some(table) = difference_table(class_report) {
+        text.push('\n');
+        text.push_str(&render_table(&table, style));
+    }
+    text
+}
+
+fn finish(args: &Args, report: &Report<Comparison>, out: &mut dyn Write) -> Result<u8> {
+    let folder = args.out.join("report");
+    report.write(&folder)?;
+    if args.output.json {
+        serde_json::to_writer_pretty(&mut *out, &report.data)?;
+        writeln!(out)?;
+        return Ok(0);
+    }
+    let style = Style::of_stdout();
+    writeln!(out, "{}", tables(report, style))?;
+    let page = folder.join("report.html");
+    writeln!(out, "Run folders: {}   Report with plots: {}\n", args.out.display(), page.display())?;
+    for block in report.document.sections.iter().flat_map(|section| &section.blocks) {
+        if let Block::Claims { claims } = block {
+            write!(out, "{}", render_claims(claims, style))?;
+        }
+    }
+    writeln!(out, "\n{}", finding(&report.data))?;
+    Ok(0)
+}
+
+/// The last line: the premise and what became of the methods, in one sentence each.
+fn finding(data: &Comparison) -> String {
+    let premise = match data.premise.verdict {
+        Premise::Held => "The paper's premise holds here: harder classes have the larger m + v.",
+        Premise::Reversed => {
+            "The paper's premise is reversed here: easier classes have the larger m + v, so MR² gives them the larger margin."
+        }
+        Premise::Undecided { .. } => "Whether the paper's premise holds here is undecided.",
+    };
+    let verdicts = data.class_report.rows.iter().skip(1).map(|row| {
+        let of = |metric: Metric| {
+            let comparison = row.cell(metric).and_then(|cell| cell.against_reference.as_ref());
+            comparison.map_or("not measured".to_string(), |c| c.verdict.to_string())
+        };
+        format!(" {} against ERM: overall {}, hard third {}.", row.name, of(Metric::Overall), of(Metric::Hard))
+    });
+    format!("{premise}{}", verdicts.collect::<String>())
+}

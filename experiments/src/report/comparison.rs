@@ -1,0 +1,295 @@
+//! The report of several methods: runs in, tables, verdicts and plots out.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use mr2_metrics::{ClassReport, MethodRuns, Premise, PremiseTest, ReportConfig, SeedRun, premise};
+use serde::Serialize;
+
+use super::document::{Block, Claim, Document, Section, Tone};
+use super::files::Report;
+use super::run_folders::{FinishedRun, Found};
+use super::{sections, tables};
+
+/// Draws for the premise's p beyond ten classes, and their seed.
+const PERMUTATIONS: usize = 100_000;
+const PERMUTATION_SEED: u64 = 0;
+
+/// The numbers behind the report, for `report.json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// Names of the classes.
+    pub class_names: Vec<String>,
+    /// The class-wise table.
+    pub class_report: ClassReport,
+    /// Whether harder classes have the larger m + v in the reference runs.
+    pub premise: PremiseTest,
+    /// The runs that went in.
+    pub runs: Vec<RunEntry>,
+}
+
+/// A run by its folder.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunEntry {
+    /// The folder.
+    pub folder: String,
+    /// Its method.
+    pub method: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Seconds it took in all.
+    pub total_seconds: f64,
+    /// Versions it was trained with.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// The runs of one name.
+pub(super) struct Method<'a> {
+    pub(super) name: &'a str,
+    pub(super) runs: Vec<&'a FinishedRun>,
+}
+
+/// Compares the methods found with `reference`, or with plain cross-entropy.
+///
+/// # Errors
+/// No run, no such reference, or runs that can't stand in one table.
+pub fn compare(found: &Found, reference: Option<&str>) -> Result<Report<Comparison>> {
+    let methods = group(&found.runs, reference)?;
+    let names = &methods[0].runs[0].result.class_names;
+    let method_runs: Vec<MethodRuns<'_>> = methods.iter().map(runs_of).collect();
+    let (base, others) = method_runs.split_first().context("no method")?;
+    let report = ClassReport::new(base, others, names.len(), &ReportConfig::standard())?;
+    let premise = premise_of(&report, &methods[0])?;
+    let mut plots = BTreeMap::new();
+    let sections = vec![
+        accuracy_section(&report, names),
+        verdict_section(&report, &premise, methods[0].name),
+        sections::classes(&report, names, &mut plots),
+        sections::mistakes(&methods, names, &mut plots)?,
+        sections::training(&methods, names, &report, &mut plots),
+        sections::runs(found),
+    ];
+    let document = Document {
+        title: format!(
+            "Class-wise report: {}",
+            methods[0].runs[0].setting("data.dataset")
+        ),
+        summary: summary(&methods, &report, found),
+        sections: sections
+            .into_iter()
+            .filter(|s| !s.blocks.is_empty())
+            .collect(),
+    };
+    let data = Comparison {
+        class_names: names.clone(),
+        class_report: report,
+        premise,
+        runs: found.runs.iter().map(entry).collect(),
+    };
+    Ok(Report {
+        document,
+        data,
+        plots,
+    })
+}
+
+/// The methods in the order found, the reference first.
+fn group<'a>(runs: &'a [FinishedRun], reference: Option<&str>) -> Result<Vec<Method<'a>>> {
+    let mut methods: Vec<Method<'a>> = Vec::new();
+    for run in runs {
+        match methods.iter_mut().find(|m| m.name == run.method) {
+            Some(method) => method.runs.push(run),
+            None => methods.push(Method {
+                name: &run.method,
+                runs: vec![run],
+            }),
+        }
+    }
+    let names = || {
+        methods
+            .iter()
+            .map(|m| format!("`{}`", m.name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let position = match reference {
+        Some(name) => methods.iter().position(|m| m.name == name),
+        None => methods
+            .iter()
+            .position(|m| m.runs.iter().all(|r| r.is_erm())),
+    };
+    let Some(position) = position else {
+        match reference {
+            _ if methods.is_empty() => bail!("no finished run in the folders given"),
+            Some(name) => bail!("no run is named `{name}`; there are {}", names()),
+            None => bail!(
+                "none of the runs is plain cross-entropy (ERM), which the others are compared with; add its run \
+                 folders, or choose the reference with --reference NAME; there are {}",
+                names()
+            ),
+        }
+    };
+    let first = methods.remove(position);
+    methods.insert(0, first);
+    Ok(methods)
+}
+
+fn runs_of<'a>(method: &Method<'a>) -> MethodRuns<'a> {
+    let run = |run: &&'a FinishedRun| SeedRun {
+        top5: run.result.test.top5,
+        ece: Some(run.result.test.ece),
+        ..SeedRun::new(
+            run.result.seed,
+            &run.predictions.labels,
+            &run.predictions.predictions,
+        )
+    };
+    MethodRuns {
+        name: method.name.to_string(),
+        runs: method.runs.iter().map(run).collect(),
+    }
+}
+
+/// On the seeds' means of accuracy and of m + v.
+fn premise_of(report: &ClassReport, reference: &Method<'_>) -> Result<PremiseTest> {
+    let row = report.rows.first().context("no reference row")?;
+    let moments: Vec<&[Option<f64>]> = reference
+        .runs
+        .iter()
+        .map(|r| r.result.classes.second_moment.as_slice())
+        .collect();
+    let mean = |class: usize| {
+        let known: Vec<f64> = moments
+            .iter()
+            .filter_map(|m| m.get(class).copied().flatten())
+            .collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    };
+    let moments: Vec<Option<f64>> = (0..report.classes).map(mean).collect();
+    Ok(premise(
+        &row.class_accuracy,
+        &moments,
+        PERMUTATIONS,
+        PERMUTATION_SEED,
+    )?)
+}
+
+fn summary(methods: &[Method<'_>], report: &ClassReport, found: &Found) -> Vec<String> {
+    let images: u64 = report.class_counts.iter().sum();
+    let backbones: std::collections::BTreeSet<String> = found
+        .runs
+        .iter()
+        .map(|r| r.setting("model.backbone"))
+        .collect();
+    let list = |items: Vec<String>| items.join(", ");
+    let described = methods.iter().map(|m| {
+        let mut seeds: Vec<u64> = m.runs.iter().map(|r| r.result.seed).collect();
+        seeds.sort_unstable();
+        let label = if seeds.len() == 1 { "seed" } else { "seeds" };
+        format!(
+            "{} ({label} {})",
+            m.name,
+            list(seeds.iter().map(u64::to_string).collect())
+        )
+    });
+    let mut lines = vec![
+        format!(
+            "{} classes, {images} test images; backbone {}.",
+            report.classes,
+            list(backbones.into_iter().collect())
+        ),
+        format!("Methods: {}.", list(described.collect())),
+    ];
+    let versions: std::collections::BTreeSet<String> = found
+        .runs
+        .iter()
+        .map(|r| {
+            list(
+                r.result
+                    .versions
+                    .iter()
+                    .map(|(k, v)| format!("{k} {v}"))
+                    .collect(),
+            )
+        })
+        .collect();
+    match versions.len() {
+        0 | 1 => lines.extend(versions.into_iter().map(|v| format!("Trained with {v}."))),
+        _ => lines.push(format!(
+            "The runs were trained by different versions: {}.",
+            versions.into_iter().collect::<Vec<_>>().join("; ")
+        )),
+    }
+    if !found.unfinished.is_empty() {
+        let folders = found
+            .unfinished
+            .iter()
+            .map(|p| p.display().to_string())
+            .collect();
+        lines.push(format!("Left out, not finished: {}.", list(folders)));
+    }
+    lines
+}
+
+fn accuracy_section(report: &ClassReport, names: &[String]) -> Section {
+    let mut main = tables::main_table(report);
+    main.notes.extend(tables::members(report, names));
+    let mut blocks = vec![Block::Table(main)];
+    blocks.extend(tables::difference_table(report).map(Block::Table));
+    blocks.push(Block::Table(tables::further_table(report)));
+    blocks.extend(tables::image_table(report).map(Block::Table));
+    Section {
+        title: "Accuracy".into(),
+        blocks,
+    }
+}
+
+fn verdict_section(report: &ClassReport, premise: &PremiseTest, reference: &str) -> Section {
+    let rho = premise
+        .rho
+        .map_or("undefined".into(), |rho| format!("{rho:+.2}"));
+    let p = match premise.p {
+        None => "p undefined".to_string(),
+        Some(p) if p < 5e-5 => "p < 0.0001".to_string(),
+        Some(p) => format!("p = {p:.4}"),
+    };
+    let mut claims = vec![Claim {
+        claim: format!(
+            "The premise: classes that are harder for {reference} have the larger m + v"
+        ),
+        published: None,
+        ours: format!(
+            "ρ(test accuracy, m + v) = {rho}, {p}, K = {}",
+            premise.classes
+        ),
+        verdict: premise.verdict.to_string(),
+        tone: match premise.verdict {
+            Premise::Held => Tone::For,
+            Premise::Reversed => Tone::Against,
+            Premise::Undecided { .. } => Tone::Open,
+        },
+    }];
+    claims.extend(tables::claims(report));
+    Section {
+        title: "What the numbers say".into(),
+        blocks: vec![
+            Block::Claims { claims },
+            Block::text(format!(
+                "ρ is Spearman's rank correlation over classes, p its two-sided permutation p; held or reversed means p ≤ {}. \
+                 A method is better or worse where its interval over seeds excludes 0; the intervals are not corrected for \
+                 their number.",
+                mr2_metrics::PREMISE_LEVEL
+            )),
+        ],
+    }
+}
+
+fn entry(run: &FinishedRun) -> RunEntry {
+    RunEntry {
+        folder: run.folder.display().to_string(),
+        method: run.method.clone(),
+        seed: run.result.seed,
+        total_seconds: run.result.timings.total_seconds,
+        versions: run.result.versions.clone(),
+    }
+}

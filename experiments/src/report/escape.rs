@@ -1,0 +1,147 @@
+//! Words of the user (class names, run names, paths) made safe for each format.
+//!
+//! Control characters and marks that reverse the reading direction become U+FFFD everywhere: a
+//! class name must neither steer a terminal nor make a row read as another one.
+
+/// One line without control characters or direction overrides.
+pub fn terminal(text: &str) -> String {
+    text.chars().map(printable).collect()
+}
+
+fn printable(c: char) -> char {
+    match c {
+        '\n' | '\r' | '\t' => ' ',
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// Text or attribute value of HTML and SVG.
+pub fn html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars().map(printable) {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Text inside a paragraph or a table cell of GitHub's Markdown.
+pub fn markdown(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars().map(printable) {
+        match c {
+            // Entities, since some renderers read a backslash before < as text and keep the tag.
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '~' | '$' | '#' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Text of a LaTeX document.
+pub fn latex(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars().map(printable) {
+        match c {
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            '\\' => escaped.push_str("\\textbackslash{}"),
+            '~' => escaped.push_str("\\textasciitilde{}"),
+            '^' => escaped.push_str("\\textasciicircum{}"),
+            '<' => escaped.push_str("\\textless{}"),
+            '>' => escaped.push_str("\\textgreater{}"),
+            '|' => escaped.push_str("\\textbar{}"),
+            '"' => escaped.push_str("\\textquotedbl{}"),
+            '`' => escaped.push_str("\\textasciigrave{}"),
+            // A bracket could be read as the optional argument of the line break before it.
+            '[' => escaped.push_str("{[}"),
+            ']' => escaped.push_str("{]}"),
+            '–' => escaped.push_str("--"),
+            '…' => escaped.push_str("\\ldots{}"),
+            // Signs and letters that pdfLaTeX knows as mathematics only.
+            c => match mathematics(c) {
+                Some(command) => {
+                    escaped.push_str("\\ensuremath{");
+                    escaped.push_str(command);
+                    escaped.push('}');
+                }
+                None => escaped.push(c),
+            },
+        }
+    }
+    escaped
+}
+
+/// The command for a sign that only exists in mathematics.
+fn mathematics(c: char) -> Option<&'static str> {
+    Some(match c {
+        '±' => "\\pm",
+        '−' => "-",
+        '×' => "\\times",
+        '→' => "\\to",
+        '≤' => "\\le",
+        '≥' => "\\ge",
+        '≠' => "\\ne",
+        '≈' => "\\approx",
+        '²' => "^2",
+        '‖' => "\\|",
+        'α' => "\\alpha",
+        'γ' => "\\gamma",
+        'λ' => "\\lambda",
+        'μ' => "\\mu",
+        'ρ' => "\\rho",
+        'ε' => "\\varepsilon",
+        '\u{fffd}' => "\\square",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "<script>&_%";
+
+    #[test]
+    fn a_class_named_like_a_script_is_text_in_every_format() {
+        assert_eq!(html(NAME), "&lt;script&gt;&amp;_%");
+        assert_eq!(markdown(NAME), "&lt;script&gt;&amp;\\_%");
+        assert_eq!(latex(NAME), "\\textless{}script\\textgreater{}\\&\\_\\%");
+        assert_eq!(terminal(NAME), NAME);
+    }
+
+    #[test]
+    fn table_borders_and_commands_in_names_are_text() {
+        assert_eq!(markdown("a|b`c*[x](y)"), "a\\|b\\`c\\*\\[x\\](y)");
+        assert_eq!(
+            latex(r"\input{x}^~"),
+            "\\textbackslash{}input\\{x\\}\\textasciicircum{}\\textasciitilde{}"
+        );
+        assert_eq!(html("\"'"), "&quot;&#39;");
+    }
+
+    #[test]
+    fn control_characters_cannot_steer_a_terminal_or_break_a_row() {
+        assert_eq!(
+            terminal("a\u{1b}[31mb\nc\u{202e}d"),
+            "a\u{fffd}[31mb c\u{fffd}d"
+        );
+        assert_eq!(markdown("a\nb"), "a b");
+    }
+}

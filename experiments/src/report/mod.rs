@@ -1,0 +1,24 @@
+//! Reports: data first ([`Document`], what `report.json` holds), rendering second.
+//!
+//! [`markdown`], [`latex`], [`html`] and [`terminal`] write one and the same document; [`plots`] turns
+//! numbers into pictures; [`tables`] lays a [`mr2_metrics::ClassReport`] out; [`run_folders`] reads what
+//! `mr2 train` wrote; [`files`] puts everything on disk. Words of the user are escaped in [`escape`] only.
+
+pub mod cell;
+pub mod comparison;
+pub mod document;
+pub mod escape;
+pub mod files;
+#[cfg(test)]
+mod golden;
+pub mod html;
+pub mod latex;
+pub mod markdown;
+pub mod plots;
+pub mod run_folders;
+mod sections;
+pub mod tables;
+pub mod terminal;
+
+pub use cell::{Cell, Scale};
+pub use document::{Align, Block, Claim, Column, Document, Figure, Section, Table, Tone};

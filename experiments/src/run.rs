@@ -1,0 +1,78 @@
+//! One run from its configuration: data, model and loaders assembled, then trained into a folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use mr2_train::{Event, Job, Outcome, RunDir, RunState, Start, StopFlag, train};
+
+use crate::assemble::{Data, evaluation_loader, model, train_loader};
+use crate::config::RunFile;
+
+/// Trains the run that `file` describes into `folder`, or continues it there.
+///
+/// # Errors
+/// When the configuration doesn't fit the data or the model, or training fails; what was saved stays usable.
+pub fn train_into(
+    file: &RunFile,
+    data: &Data,
+    folder: &Path,
+    start: Start,
+    stop: &StopFlag,
+    observer: &mut dyn FnMut(&Event<'_>),
+) -> Result<Outcome> {
+    let config = &file.config;
+    let device = Device::Cpu;
+    let classes = data.splits.train.classes();
+    let model = model(config, data.descriptor.channels, classes.len(), &device)?;
+    let train_batches = train_loader(config, data, &device)?;
+    let validation = match &data.splits.validation {
+        Some(set) => Some(evaluation_loader(config, set, &device)?),
+        None => None,
+    };
+    let test = evaluation_loader(config, &data.splits.test, &device)?;
+    let steps_per_epoch = train_batches.batches_per_epoch() as u64;
+    let schedule = config.schedule.resolve(config.training.epochs, steps_per_epoch)?;
+    let job = Job {
+        config: &config.training,
+        schedule: &schedule,
+        config_text: &file.to_toml()?,
+        model: model.network.as_ref(),
+        params: &model.params,
+        train: &train_batches,
+        validation: validation.as_ref(),
+        test: &test,
+        class_names: classes,
+        versions: &versions(),
+    };
+    let dir = RunDir::open(folder)?;
+    train(&job, &dir, start, stop, observer)
+        .with_context(|| format!("run folder {}", folder.display()))
+}
+
+/// Whether a run in `folder` begins, continues or is there already.
+pub fn start_for(folder: &Path) -> Start {
+    match RunDir::state_of(folder) {
+        RunState::Empty => Start::Fresh,
+        RunState::Started | RunState::Finished => Start::Resume,
+    }
+}
+
+/// What is recorded of the program in each result.
+pub fn versions() -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::from([("mr2".to_string(), env!("CARGO_PKG_VERSION").to_string())]);
+    if let Some(candle) = locked_version("candle-core") {
+        versions.insert("candle-core".to_string(), candle);
+    }
+    versions
+}
+
+/// The version of a dependency that this program was built with.
+fn locked_version(name: &str) -> Option<String> {
+    let lock: toml::Table = toml::from_str(include_str!("../../Cargo.lock")).ok()?;
+    let package = lock.get("package")?.as_array()?.iter().find(|p| {
+        p.get("name").and_then(toml::Value::as_str) == Some(name)
+    })?;
+    Some(package.get("version")?.as_str()?.to_string())
+}

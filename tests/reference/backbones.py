@@ -1,0 +1,235 @@
+"""Outputs, gradients and parameter counts of mr2-backbones' architectures, in float64.
+
+Usage: python tests/reference/backbones.py
+The nets are written here from their papers with torch.nn, under the parameter names of
+akamaster/pytorch_resnet_cifar10, kuangliu/pytorch-cifar and xternalz/WideResNet-pytorch. Weights
+and images come from the hash generator; counts are at full size, outputs of the widest nets at a
+quarter of their width.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import fixture_file
+from hash_rng import normal_tensor, uniform_tensor
+
+SEED = 20260205
+BATCH, SIZE = 3, 18
+
+
+def conv(inputs, outputs, kernel, stride=1):
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+
+
+class PadChannels(nn.Module):
+    """Shortcut A: every second pixel, zeros around the channels."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.side = outputs // 4
+
+    def forward(self, x):
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.side, self.side))
+
+
+class BasicBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride, shortcut):
+        super().__init__()
+        self.conv1, self.bn1 = conv(inputs, outputs, 3, stride), nn.BatchNorm2d(outputs)
+        self.conv2, self.bn2 = conv(outputs, outputs, 3), nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if inputs != outputs and shortcut == "a":
+            self.shortcut = PadChannels(outputs)
+        elif inputs != outputs:
+            self.shortcut = nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class PreActBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), conv(inputs, outputs, 3, stride)
+        self.bn2, self.conv2 = nn.BatchNorm2d(outputs), conv(outputs, outputs, 3)
+        if inputs != outputs:
+            self.shortcut = nn.Sequential(conv(inputs, outputs, 1, stride))
+
+    def forward(self, x):
+        active = torch.relu(self.bn1(x))
+        skip = self.shortcut(active) if hasattr(self, "shortcut") else x
+        return self.conv2(torch.relu(self.bn2(self.conv1(active)))) + skip
+
+
+class WideBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), conv(inputs, outputs, 3, stride)
+        self.bn2, self.conv2 = nn.BatchNorm2d(outputs), conv(outputs, outputs, 3)
+        self.convShortcut = None if inputs == outputs else conv(inputs, outputs, 1, stride)
+
+    def forward(self, x):
+        if self.convShortcut is None:
+            y = self.conv1(torch.relu(self.bn1(x)))
+        else:
+            x = torch.relu(self.bn1(x))
+            y = self.conv1(x)
+            x = self.convShortcut(x)
+        return x + self.conv2(torch.relu(self.bn2(y)))
+
+
+class WideStage(nn.Module):
+    def __init__(self, blocks):
+        super().__init__()
+        self.layer = nn.Sequential(*blocks)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class Cosine(nn.Module):
+    def __init__(self, features, classes, scale):
+        super().__init__()
+        self.weight, self.scale = nn.Parameter(torch.empty(classes, features)), scale
+
+    def forward(self, x):
+        return self.scale * F.linear(F.normalize(x), F.normalize(self.weight))
+
+
+def sequence(block, inputs, outputs, count, stride):
+    first = [block(inputs, outputs, stride)]
+    return first + [block(outputs, outputs, 1) for _ in range(count - 1)]
+
+
+class ResNet(nn.Module):
+    def __init__(self, depth, shortcut, width=16, channels=3, classes=10, scale=None):
+        super().__init__()
+        count = (depth - 2) // 6
+
+        def block(inputs, outputs, stride):
+            return BasicBlock(inputs, outputs, stride, shortcut)
+
+        self.conv1, self.bn1 = conv(channels, width, 3), nn.BatchNorm2d(width)
+        self.layer1 = nn.Sequential(*sequence(block, width, width, count, 1))
+        self.layer2 = nn.Sequential(*sequence(block, width, 2 * width, count, 2))
+        self.layer3 = nn.Sequential(*sequence(block, 2 * width, 4 * width, count, 2))
+        self.linear = (
+            nn.Linear(4 * width, classes) if scale is None else Cosine(4 * width, classes, scale)
+        )
+
+    def features(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
+
+    def head(self, x):
+        return self.linear(x)
+
+
+class PreActResNet(nn.Module):
+    def __init__(self, depth, width=16):
+        super().__init__()
+        count = (depth - 2) // 6
+        self.conv1 = conv(3, width, 3)
+        self.layer1 = nn.Sequential(*sequence(PreActBlock, width, width, count, 1))
+        self.layer2 = nn.Sequential(*sequence(PreActBlock, width, 2 * width, count, 2))
+        self.layer3 = nn.Sequential(*sequence(PreActBlock, 2 * width, 4 * width, count, 2))
+        self.bn = nn.BatchNorm2d(4 * width)
+        self.linear = nn.Linear(4 * width, 10)
+
+    def features(self, x):
+        x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
+        return torch.relu(self.bn(x)).mean((2, 3))
+
+    def head(self, x):
+        return self.linear(x)
+
+
+class WideResNet(nn.Module):
+    def __init__(self, depth, widen, width=16):
+        super().__init__()
+        count = (depth - 4) // 6
+        wide = [width, widen * width, 2 * widen * width, 4 * widen * width]
+        self.conv1 = conv(3, width, 3)
+        self.block1 = WideStage(sequence(WideBlock, wide[0], wide[1], count, 1))
+        self.block2 = WideStage(sequence(WideBlock, wide[1], wide[2], count, 2))
+        self.block3 = WideStage(sequence(WideBlock, wide[2], wide[3], count, 2))
+        self.bn1 = nn.BatchNorm2d(wide[3])
+        self.fc = nn.Linear(wide[3], 10)
+
+    def features(self, x):
+        x = self.block3(self.block2(self.block1(self.conv1(x))))
+        return torch.relu(self.bn1(x)).mean((2, 3))
+
+    def head(self, x):
+        return self.fc(x)
+
+
+def value(name, tensor):
+    """Weights of a size that keeps activations of deep nets within bounds."""
+    shape = tuple(tensor.shape)
+    if name.endswith("running_var"):
+        return 0.5 + uniform_tensor(SEED, name, shape)
+    drawn = normal_tensor(SEED, name, shape)
+    if len(shape) > 1:
+        return drawn * math.sqrt(2.0 / math.prod(shape[1:]))
+    if name.endswith("weight"):
+        return 1.0 + 0.2 * drawn
+    return 0.1 * drawn
+
+
+def load(net):
+    with torch.no_grad():
+        for name, tensor in net.state_dict().items():
+            if not name.endswith("num_batches_tracked"):
+                tensor.copy_(value(name, tensor))
+
+
+def run(tensors, case, net, channels=3):
+    """Evaluation, then one training pass: outputs, gradients, running statistics."""
+    net = net.double()
+    load(net)
+    images = normal_tensor(SEED, "images", (BATCH, channels, SIZE, SIZE))
+    net.eval()
+    with torch.no_grad():
+        tensors[f"{case}.eval.features"] = net.features(images)
+        tensors[f"{case}.eval.logits"] = net.head(net.features(images))
+    net.train()
+    features = net.features(images)
+    logits = net.head(features)
+    weights = normal_tensor(SEED, "upstream", tuple(logits.shape))
+    (logits * weights).sum().backward()
+    tensors[f"{case}.train.features"] = features
+    tensors[f"{case}.train.logits"] = logits
+    norms = [p.grad.norm() for _, p in sorted(net.named_parameters())]
+    tensors[f"{case}.train.gradient_norms"] = torch.stack(norms)
+    buffers = {n: b for n, b in sorted(net.named_buffers()) if not n.endswith("tracked")}
+    tensors[f"{case}.train.buffer_norms"] = torch.stack([b.norm() for b in buffers.values()])
+
+
+def count(build):
+    with torch.device("meta"):
+        return sum(p.numel() for p in build().parameters())
+
+
+FULL = {
+    **{f"resnet{d}": (ResNet, d, "a") for d in (8, 20, 32, 44, 56, 110)},
+    **{f"resnet{d}-b": (ResNet, d, "b") for d in (8, 20, 32, 44, 56, 110)},
+    **{f"preact-resnet{d}": (PreActResNet, d) for d in (20, 32, 44, 56, 110)},
+    **{f"wrn-{d}-{k}": (WideResNet, d, k) for d, k in ((16, 8), (28, 2), (28, 10), (40, 2))},
+}
+
+if __name__ == "__main__":
+    fixture = {}
+    for name, (net, *arguments) in FULL.items():
+        parameters = count(lambda: net(*arguments))
+        fixture[f"{name}.parameters"] = torch.tensor(parameters)
+        print(name, parameters)
+        narrow = {"width": 4} if name in ("wrn-16-8", "wrn-28-10") else {}
+        run(fixture, name, net(*arguments, **narrow))
+    cosine = ResNet(8, "a", channels=1, classes=7, scale=16.0)
+    run(fixture, "resnet8-cosine", cosine, channels=1)
+    fixture_file.write("mr2-backbones", "backbones", "backbones.py", SEED, fixture)

@@ -1,0 +1,476 @@
+//! `mr2 report`: run folders in; Markdown, LaTeX, HTML, JSON and plots out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use mr2_loss::Preset;
+use mr2_metrics::{PerClass, Premise, PremiseTest};
+use mr2_train::predictions::Predictions;
+use mr2_train::report::{ClassSeries, Correlations, EpochRecord, MeasuredOn};
+use mr2_train::result::{Evaluated, RESULT_FORMAT_VERSION, RunResult, Selected, Timings};
+use mr2_train::{Clip, ObjectiveConfig, OptimizerConfig, Select, TrainConfig};
+
+use crate::support::{expect, folder, mr2};
+
+const CLASSES: [&str; 6] = ["plain", "<script>&_%", "a|b", "\\input{x}", "ten", "zwölf"];
+const IMAGES_PER_CLASS: usize = 10;
+
+/// A finished run in which class k has `correct[k]` of ten images right.
+struct Run<'a> {
+    name: &'a str,
+    seed: u64,
+    correct: [usize; 6],
+}
+
+impl Run<'_> {
+    fn predictions(&self) -> Predictions {
+        let classes = CLASSES.len();
+        let labels: Vec<u32> = (0..classes * IMAGES_PER_CLASS)
+            .map(|i| (i / IMAGES_PER_CLASS) as u32)
+            .collect();
+        let right =
+            |image: usize| image % IMAGES_PER_CLASS < self.correct[image / IMAGES_PER_CLASS];
+        let predictions: Vec<u32> = labels
+            .iter()
+            .enumerate()
+            .map(|(i, &k)| {
+                if right(i) {
+                    k
+                } else {
+                    (k + 1) % classes as u32
+                }
+            })
+            .collect();
+        let logits = predictions
+            .iter()
+            .flat_map(|&p| (0..classes as u32).map(move |k| if k == p { 2.0 } else { 0.0 }))
+            .collect();
+        Predictions {
+            class_names: CLASSES.map(String::from).to_vec(),
+            indices: (0..labels.len() as u32).collect(),
+            labels,
+            predictions,
+            logits,
+        }
+    }
+
+    fn training(&self) -> TrainConfig {
+        TrainConfig {
+            seed: self.seed,
+            epochs: 2,
+            optimizer: OptimizerConfig::Sgd {
+                lr: 0.1,
+                momentum: 0.9,
+                nesterov: false,
+                weight_decay: 0.0,
+                decay_norm_and_bias: true,
+            },
+            schedule: mr2_nn::schedule::Schedule::Constant,
+            clip: Clip::Off {},
+            label_smoothing: 0.0,
+            objective: if self.name == "ERM" {
+                ObjectiveConfig::Erm {}
+            } else {
+                ObjectiveConfig::Mr2(Preset::Recommended.config())
+            },
+            checkpoint_every_steps: 1,
+            log_every_steps: 1,
+            select: Select::Last,
+        }
+    }
+
+    fn result(&self, predictions: &Predictions) -> RunResult {
+        let per_class = predictions.per_class().unwrap();
+        RunResult {
+            format_version: RESULT_FORMAT_VERSION,
+            seed: self.seed,
+            config: self.training(),
+            class_names: predictions.class_names.clone(),
+            selected: Selected {
+                by: Select::Last,
+                epoch: 2,
+                step: 4,
+            },
+            test: Evaluated {
+                overall: per_class.overall(),
+                class_accuracy: per_class.accuracies(),
+                mean_recall: per_class.mean_recall(),
+                macro_f1: None,
+                top5: Some(0.9),
+                ece: 0.1,
+                loss: None,
+                per_class: per_class.clone(),
+            },
+            thirds: None,
+            validation: None,
+            classes: series(self.seed, 2),
+            spread_threshold: None,
+            correlations: correlations(),
+            premise: PremiseTest {
+                rho: None,
+                p: None,
+                classes: 6,
+                verdict: Premise::Undecided { classes: 6 },
+            },
+            curves: (1..=2)
+                .map(|epoch| record(epoch, self.seed, &per_class))
+                .collect(),
+            warnings: Vec::new(),
+            timings: Timings {
+                training_seconds: 1.0,
+                evaluation_seconds: 1.0,
+                total_seconds: 3.0,
+                starts: 1,
+            },
+            versions: BTreeMap::from([("mr2".to_string(), "0.1.0".to_string())]),
+            predictions: "predictions.safetensors".into(),
+        }
+    }
+
+    fn write(&self, root: &Path) -> PathBuf {
+        let folder = root.join(format!("{}-seed{}", self.name, self.seed));
+        std::fs::create_dir_all(&folder).unwrap();
+        let predictions = self.predictions();
+        let result = serde_json::to_string(&self.result(&predictions)).unwrap();
+        std::fs::write(folder.join("result.json"), result).unwrap();
+        std::fs::write(
+            folder.join("predictions.safetensors"),
+            predictions.to_safetensors().unwrap(),
+        )
+        .unwrap();
+        std::fs::write(folder.join("predictions.csv"), predictions.to_csv()).unwrap();
+        let config = format!(
+            "name = \"{}\"\n[data]\ndataset = \"tiny\"\n[model]\nbackbone = \"resnet8\"\n[training]\nseed = {}\n",
+            self.name, self.seed
+        );
+        std::fs::write(folder.join("config.toml"), config).unwrap();
+        folder
+    }
+}
+
+fn series(seed: u64, epoch: u64) -> ClassSeries {
+    let values = |offset: f64| -> Vec<Option<f64>> {
+        (0..CLASSES.len())
+            .map(|k| Some(offset + 0.1 * (k as f64) + 0.01 * (seed + epoch) as f64))
+            .collect()
+    };
+    ClassSeries {
+        m: values(1.0),
+        v: values(2.0),
+        second_moment: values(3.0),
+        gamma: values(1.0),
+        head_norm: values(1.0),
+    }
+}
+
+fn correlations() -> Correlations {
+    Correlations {
+        measured_on: MeasuredOn::Test,
+        m: None,
+        v: None,
+        second_moment: None,
+        relative_spread: None,
+        gamma: None,
+        head_norm: None,
+    }
+}
+
+fn record(epoch: u64, seed: u64, classes: &PerClass) -> EpochRecord {
+    EpochRecord {
+        epoch,
+        step: 2 * epoch,
+        lr: 0.1,
+        loss: 1.0,
+        classification_loss: 1.0,
+        representation_loss: 0.0,
+        images_per_second: 1.0,
+        share_with_positive: 1.0,
+        train_accuracy: Some(0.5),
+        train_classes: classes.clone(),
+        validation_accuracy: None,
+        validation_classes: None,
+        validation_loss: None,
+        classes: series(seed, epoch),
+        spread_threshold: None,
+        correlations: correlations(),
+        signs: Vec::new(),
+    }
+}
+
+/// Three seeds of ERM and of a method that is better on the hard classes in every seed.
+fn six_runs(root: &Path) {
+    for (seed, wobble) in [(1, 0), (2, 1), (3, 0)] {
+        Run {
+            name: "ERM",
+            seed,
+            correct: [4, 5 + wobble, 7, 8, 9, 10],
+        }
+        .write(root);
+        Run {
+            name: "MR²",
+            seed,
+            correct: [7 + wobble, 8 + wobble, 7, 8, 9, 10],
+        }
+        .write(root);
+    }
+}
+
+fn report(runs: &[&Path], out: &Path, status: i32) -> (String, String) {
+    expect(mr2().arg("report").args(runs).arg("--out").arg(out), status)
+}
+
+#[test]
+fn a_report_has_every_format_and_says_how_classes_were_chosen() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    let (stdout, _) = report(&[&runs], &out, 0);
+    assert!(
+        stdout.contains("cross-fitted") && stdout.contains("report.html"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("MR² against ERM, hard: +31.7 [+24.5, +38.8] → better"),
+        "{stdout}"
+    );
+    for file in ["report.json", "report.md", "report.tex", "report.html"] {
+        assert!(out.join(file).metadata().unwrap().len() > 1000, "{file}");
+    }
+    for plot in [
+        "accuracy-mr2",
+        "gamma-mr2",
+        "spread-mr2",
+        "spread-erm",
+        "mistakes",
+    ] {
+        assert!(
+            out.join("plots").join(format!("{plot}.svg")).is_file(),
+            "{plot}"
+        );
+        let png = std::fs::read(out.join("plots").join(format!("{plot}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG"), "{plot}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!(json["data"]["class_report"]["reference"], "ERM");
+    assert_eq!(json["data"]["runs"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn a_class_named_like_a_script_is_text_in_every_format() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    report(&[&runs], &out, 0);
+    let read = |file: &str| std::fs::read_to_string(out.join(file)).unwrap();
+    let html = read("report.html");
+    assert!(!html.contains("<script") && html.contains("&lt;script&gt;&amp;_%"));
+    assert!(
+        !html.contains("http://") || html.matches("http://").all(|_| html.contains("www.w3.org"))
+    );
+    let markdown = read("report.md");
+    assert!(markdown.contains("| &lt;script&gt;&amp;\\_% |") && markdown.contains("| a\\|b |"));
+    let latex = read("report.tex");
+    assert!(latex.contains("\\textless{}script\\textgreater{}\\&\\_\\%"));
+    assert!(latex.contains("\\textbackslash{}input\\{x\\}") && !latex.contains("\\input{x}"));
+    for plot in ["accuracy-mr2.svg", "mistakes.svg"] {
+        assert!(
+            !std::fs::read_to_string(out.join("plots").join(plot))
+                .unwrap()
+                .contains("<script")
+        );
+    }
+}
+
+#[test]
+fn one_seed_is_marked_optimistic_and_has_no_interval() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    let erm = Run {
+        name: "ERM",
+        seed: 1,
+        correct: [4, 5, 7, 8, 9, 10],
+    }
+    .write(&runs);
+    let other = Run {
+        name: "MR²",
+        seed: 1,
+        correct: [5, 5, 7, 8, 9, 10],
+    }
+    .write(&runs);
+    let (stdout, _) = report(&[&erm, &other], &out, 0);
+    assert!(stdout.contains("same run, optimistic"), "{stdout}");
+    assert!(
+        stdout.contains("MR² against ERM, overall: +1.7 → undecided at n = 1"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn equal_runs_print_identical() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    for seed in [1, 2] {
+        for name in ["ERM", "control"] {
+            Run {
+                name,
+                seed,
+                correct: [4, 5, 7, 8, 9, 10],
+            }
+            .write(&runs);
+        }
+    }
+    let (stdout, _) = report(&[&runs], &out, 0);
+    assert!(
+        stdout.contains("control against ERM, overall: identical → identical"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn seeds_without_a_partner_count_in_means_but_not_in_differences() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    std::fs::remove_dir_all(runs.join("MR²-seed3")).unwrap();
+    let (stdout, _) = report(&[&runs], &out, 0);
+    let row = stdout
+        .lines()
+        .find(|line| line.starts_with("ERM "))
+        .unwrap();
+    assert!(row.contains("(3)"), "{stdout}");
+    let row = stdout
+        .lines()
+        .find(|line| line.starts_with("MR² "))
+        .unwrap();
+    assert!(row.contains("(2)") && !row.contains("(3)"), "{stdout}");
+}
+
+#[test]
+fn the_same_runs_give_the_same_report_to_the_byte() {
+    let temporary = folder();
+    let runs = temporary.path().join("runs");
+    six_runs(&runs);
+    let written = |name: &str| {
+        let out = temporary.path().join(name);
+        report(&[&runs], &out, 0);
+        [
+            "report.json",
+            "report.md",
+            "report.tex",
+            "report.html",
+            "plots/gamma-mr2.png",
+        ]
+        .map(|file| std::fs::read(out.join(file)).unwrap())
+    };
+    assert!(written("a") == written("b"));
+}
+
+#[test]
+fn errors_name_the_folder_or_file_and_the_way_out() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    let erm = runs.join("ERM-seed1");
+    let refused = |folders: &[&Path], parts: &[&str]| {
+        let (_, stderr) = report(folders, &out, 1);
+        for part in parts {
+            assert!(stderr.contains(part), "no {part:?} in {stderr}");
+        }
+        assert!(!out.exists(), "nothing is written for {folders:?}");
+    };
+    refused(
+        &[&temporary.path().join("missing")],
+        &["missing: no such folder"],
+    );
+    refused(&[temporary.path()], &["neither a run folder"]);
+    refused(
+        &[&runs.join("MR²-seed1")],
+        &["plain cross-entropy (ERM)", "--reference NAME", "`MR²`"],
+    );
+    refused(&[&runs, &erm], &["are both seed 1 of `ERM`"]);
+    std::fs::write(erm.join("result.json"), "{").unwrap();
+    refused(&[&runs], &["ERM-seed1", "result.json"]);
+    std::fs::remove_file(erm.join("result.json")).unwrap();
+    refused(&[&erm], &["ERM-seed1: the run isn't finished", "--resume"]);
+}
+
+#[test]
+fn unfinished_runs_beside_finished_ones_are_left_out_and_named() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    std::fs::remove_file(runs.join("MR²-seed2/result.json")).unwrap();
+    let (_, stderr) = report(&[&runs], &out, 0);
+    assert!(
+        stderr.contains("MR²-seed2: not finished, left out"),
+        "{stderr}"
+    );
+    let markdown = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(markdown.contains("Left out, not finished"));
+}
+
+#[test]
+fn runs_of_one_name_with_different_settings_are_refused() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    let config = runs.join("MR²-seed2/config.toml");
+    let text = std::fs::read_to_string(&config)
+        .unwrap()
+        .replace("resnet8", "resnet20");
+    std::fs::write(&config, text).unwrap();
+    let (_, stderr) = report(&[&runs], &out, 1);
+    assert!(
+        stderr.contains("both named `MR²` but differ in model.backbone"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn audit_reads_our_own_run_folders_and_files() {
+    let temporary = folder();
+    let run = Run {
+        name: "ERM",
+        seed: 1,
+        correct: [4, 5, 7, 8, 9, 10],
+    }
+    .write(temporary.path());
+    for path in [
+        run.clone(),
+        run.join("predictions.safetensors"),
+        run.join("predictions.csv"),
+    ] {
+        let (stdout, _) = expect(mr2().arg("audit").arg("--predictions").arg(&path), 0);
+        assert!(
+            stdout.contains("worst class: plain"),
+            "{}: {stdout}",
+            path.display()
+        );
+        assert!(stdout.contains("60 images, 6 classes"), "{stdout}");
+    }
+}
