@@ -4,9 +4,6 @@
 mod support; // a temporary folder, the built `mr2`, small run files
 
 mod audit; // anyone's predictions → the class-wise report
-mod config; // wrong, unknown and missing keys, presets, --set
-mod quickstart; // the README's first command at smoke size: run, reuse, resume, restart
+mod quickstart; // the README's first command at smoke size: run, reuse, restart
 mod report; // Markdown, LaTeX and HTML from run folders; names that need escaping
-mod stranger; // a project outside the workspace built from the crates' READMEs
 mod tidy; // dependency arrows, links, file heads, experiment files
-mod train; // mr2 train, eval, resume, signals

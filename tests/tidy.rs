@@ -32,18 +32,28 @@ fn walk(folder: &Path) -> Vec<String> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().to_string();
         if path.is_dir() {
-            if !["target", "runs", ".git"].contains(&name.as_str()) || path.ends_with("experiments/runs") {
+            if !["target", "runs", ".git"].contains(&name.as_str())
+                || path.ends_with("experiments/runs")
+            {
                 found.extend(walk(&path));
             }
         } else {
-            found.push(path.strip_prefix(root()).unwrap().to_string_lossy().to_string());
+            found.push(
+                path.strip_prefix(root())
+                    .unwrap()
+                    .to_string_lossy()
+                    .to_string(),
+            );
         }
     }
     found
 }
 
 fn relative(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap().to_string_lossy().to_string()
+    path.strip_prefix(root())
+        .unwrap()
+        .to_string_lossy()
+        .to_string()
 }
 
 #[test]
@@ -55,23 +65,46 @@ fn dependencies_point_only_down() {
         ("mr2-data", &[][..]),
         ("mr2-loss", &["mr2-stats", "mr2-nn"][..]),
         ("mr2-backbones", &["mr2-nn"][..]),
-        ("mr2-train", &["mr2-stats", "mr2-loss", "mr2-nn", "mr2-data", "mr2-metrics"][..]),
+        (
+            "mr2-train",
+            &["mr2-stats", "mr2-loss", "mr2-nn", "mr2-data", "mr2-metrics"][..],
+        ),
         (
             "mr2",
-            &["mr2-stats", "mr2-loss", "mr2-nn", "mr2-backbones", "mr2-data", "mr2-metrics", "mr2-train"][..],
+            &[
+                "mr2-stats",
+                "mr2-loss",
+                "mr2-nn",
+                "mr2-backbones",
+                "mr2-data",
+                "mr2-metrics",
+                "mr2-train",
+            ][..],
         ),
     ]);
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut seen = BTreeSet::new();
     for package in metadata["packages"].as_array().unwrap() {
         let name = package["name"].as_str().unwrap();
-        let edges = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in the table of edges"));
+        let edges = allowed
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is not in the table of edges"));
         seen.insert(name.to_string());
         for dependency in package["dependencies"].as_array().unwrap() {
             let to = dependency["name"].as_str().unwrap();
@@ -80,14 +113,24 @@ fn dependencies_point_only_down() {
                 assert!(edges.contains(&to), "{name} must not depend on {to}");
             }
             if name == "mr2-metrics" && !dev {
-                assert!(!to.starts_with("candle"), "mr2-metrics must not know Candle");
+                assert!(
+                    !to.starts_with("candle"),
+                    "mr2-metrics must not know Candle"
+                );
             }
             if name != "mr2" && !dev {
-                assert!(!["clap", "toml"].contains(&to), "only the root package knows {to}, not {name}");
+                assert!(
+                    !["clap", "toml"].contains(&to),
+                    "only the root package knows {to}, not {name}"
+                );
             }
         }
     }
-    assert_eq!(seen.len(), allowed.len(), "a crate is missing from the workspace: {seen:?}");
+    assert_eq!(
+        seen.len(),
+        allowed.len(),
+        "a crate is missing from the workspace: {seen:?}"
+    );
 }
 
 #[test]
@@ -95,7 +138,11 @@ fn every_rust_file_says_what_it_is_for() {
     for path in files("rs") {
         let text = std::fs::read_to_string(&path).unwrap();
         let head = text.lines().find(|l| !l.starts_with("#!")).unwrap_or("");
-        assert!(head.starts_with("//!"), "{} must begin with //!", relative(&path));
+        assert!(
+            head.starts_with("//!"),
+            "{} must begin with //!",
+            relative(&path)
+        );
     }
 }
 
@@ -104,7 +151,11 @@ fn no_test_is_ignored_and_no_file_has_a_meaningless_name() {
     let ignored = ["#[", "ignore"].concat();
     for path in files("rs") {
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(!text.contains(&ignored), "{} ignores a test", relative(&path));
+        assert!(
+            !text.contains(&ignored),
+            "{} ignores a test",
+            relative(&path)
+        );
         let stem = path.file_stem().unwrap().to_string_lossy().to_string();
         for bad in ["utils", "util", "base", "common", "misc", "helpers"] {
             assert_ne!(stem, bad, "{}: name a file after its idea", relative(&path));
@@ -136,10 +187,16 @@ fn unsafe_stays_in_the_kernels_and_each_block_has_its_reason() {
             if !code.contains("unsafe ") || code.contains("unsafe_") {
                 continue;
             }
-            assert!(name.starts_with("crates/mr2-nn/src/kernels/"), "{name}:{}: unsafe outside the kernels", number + 1);
+            assert!(
+                name.starts_with("crates/mr2-nn/src/kernels/"),
+                "{name}:{}: unsafe outside the kernels",
+                number + 1
+            );
             let above = &lines[number.saturating_sub(8)..=number];
             assert!(
-                above.iter().any(|l| l.contains("SAFETY") || l.contains("# Safety")),
+                above
+                    .iter()
+                    .any(|l| l.contains("SAFETY") || l.contains("# Safety")),
                 "{name}:{}: unsafe without a SAFETY comment",
                 number + 1
             );
@@ -179,13 +236,22 @@ fn links_in_markdown_lead_somewhere() {
 #[test]
 fn paths_and_tests_named_in_the_architecture_exist() {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let sources: String =
-        files("rs").iter().map(|p| std::fs::read_to_string(p).unwrap()).collect::<Vec<_>>().join("\n");
+    let sources: String = files("rs")
+        .iter()
+        .map(|p| std::fs::read_to_string(p).unwrap())
+        .collect::<Vec<_>>()
+        .join("\n");
     for name in text.split('`').skip(1).step_by(2) {
         if let Some(test) = name.strip_prefix("test:") {
-            assert!(sources.contains(&format!("fn {test}(")), "ARCHITECTURE.md names a missing test: {test}");
+            assert!(
+                sources.contains(&format!("fn {test}(")),
+                "ARCHITECTURE.md names a missing test: {test}"
+            );
         } else if name.contains('/') && !name.contains([' ', '*', '<', '{']) {
-            assert!(root().join(name).exists(), "ARCHITECTURE.md names a missing path: {name}");
+            assert!(
+                root().join(name).exists(),
+                "ARCHITECTURE.md names a missing path: {name}"
+            );
         }
     }
 }
@@ -205,7 +271,10 @@ fn every_run_file_says_what_it_reproduces_and_is_in_the_index() {
             assert!(text.contains(field), "{name} lacks the line `{field}`");
         }
         let file = path.file_name().unwrap().to_string_lossy().to_string();
-        assert!(index.contains(&file), "experiments/README.md does not list {file}");
+        assert!(
+            index.contains(&file),
+            "experiments/README.md does not list {file}"
+        );
     }
     assert!(count > 0, "no run files found");
 }

@@ -43,7 +43,10 @@ pub fn data_root(given: Option<&Path>) -> PathBuf {
 /// When the folder can't be read.
 pub fn dataset_names(root: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(root).with_context(|| {
-        format!("cannot read the data root {}; name it with --data-root", root.display())
+        format!(
+            "cannot read the data root {}; name it with --data-root",
+            root.display()
+        )
     })?;
     let mut names = Vec::new();
     for entry in entries {
@@ -69,12 +72,15 @@ pub fn descriptor(name: &str, root: &Path) -> Result<(Descriptor, PathBuf)> {
     };
     if !path.is_file() {
         let names = dataset_names(root)?.join(", ");
-        bail!("unknown data set `{name}`: no file {}; valid: {names}", path.display());
+        bail!(
+            "unknown data set `{name}`: no file {}; valid: {names}",
+            path.display()
+        );
     }
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read the descriptor {}", path.display()))?;
-    let value: toml::Value = toml::from_str(&text)
-        .with_context(|| format!("{}: not valid TOML", path.display()))?;
+    let value: toml::Value =
+        toml::from_str(&text).with_context(|| format!("{}: not valid TOML", path.display()))?;
     let descriptor = typed(value).with_context(|| path.display().to_string())?;
     Ok((descriptor, path.with_extension("")))
 }
@@ -102,7 +108,12 @@ pub fn train_loader(config: &RunConfig, data: &Data, device: &Device) -> Result<
         drop_last: config.data.drop_last,
     };
     let pipeline = Pipeline::new(config.data.train_transforms.clone())?;
-    Ok(Loader::new(data.splits.train.clone(), pipeline, loader, device)?)
+    Ok(Loader::new(
+        data.splits.train.clone(),
+        pipeline,
+        loader,
+        device,
+    )?)
 }
 
 /// A loader that shows every image of `set` once, in order, without augmentation.
@@ -129,7 +140,12 @@ pub fn evaluation_loader(
 ///
 /// # Errors
 /// For an unknown backbone, naming the valid ones.
-pub fn model(config: &RunConfig, channels: usize, classes: usize, device: &Device) -> Result<Model> {
+pub fn model(
+    config: &RunConfig,
+    channels: usize,
+    classes: usize,
+    device: &Device,
+) -> Result<Model> {
     let params = ParamStore::new(config.training.seed, DType::F32, device);
     let build_config = BuildConfig {
         in_channels: channels,

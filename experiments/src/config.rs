@@ -9,7 +9,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use mr2_backbones::Head;
 use mr2_data::{Sampler, Transform, ValidationConfig};
 use mr2_loss::Preset;
-use mr2_nn::schedule::Schedule;
 use mr2_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -24,8 +23,6 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// What is trained.
     pub model: ModelConfig,
-    /// The learning rate over time, in epochs.
-    pub schedule: ScheduleConfig,
     /// How it is trained.
     pub training: TrainConfig,
 }
@@ -91,87 +88,6 @@ pub struct ModelConfig {
     pub dropout: f64,
 }
 
-/// The learning rate's factor over time, in epochs; resolved to steps once the loader is known.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ScheduleConfig {
-    /// Always 1.
-    Constant,
-    /// Linear warm-up, then half a cosine to `final_factor` at the end of the run.
-    WarmupCosine {
-        /// Epochs (or parts of one) until the factor is 1.
-        warmup_epochs: f64,
-        /// The factor at the first step.
-        start_factor: f64,
-        /// The factor at the last step.
-        final_factor: f64,
-        /// When the factor changes.
-        update: Update,
-    },
-    /// Multiplied by `factor` at each milestone, after a linear warm-up.
-    Step {
-        /// Epochs at which the factor falls, ascending.
-        milestone_epochs: Vec<f64>,
-        /// The multiplier at each.
-        factor: f64,
-        /// Epochs until the factor is 1.
-        warmup_epochs: f64,
-        /// The factor at the first step.
-        start_factor: f64,
-    },
-}
-
-/// When a schedule's factor changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Update {
-    /// At every step.
-    EveryStep,
-    /// At the first step of every epoch.
-    EveryEpoch,
-}
-
-impl ScheduleConfig {
-    /// The schedule in steps.
-    ///
-    /// # Errors
-    /// When epochs are negative or not finite, or warm-up and milestones don't fit the run.
-    pub fn resolve(&self, epochs: u64, steps_per_epoch: u64) -> Result<Schedule> {
-        let steps = |key: &str, value: f64| -> Result<u64> {
-            if !(value.is_finite() && value >= 0.0) {
-                bail!("at `schedule.{key}`: expected a number of epochs, got {value}");
-            }
-            Ok((value * steps_per_epoch as f64).round() as u64)
-        };
-        let schedule = match self {
-            Self::Constant => Schedule::Constant,
-            Self::WarmupCosine { warmup_epochs, start_factor, final_factor, update } => {
-                Schedule::WarmupCosine {
-                    warmup_steps: steps("warmup_epochs", *warmup_epochs)?,
-                    total_steps: epochs * steps_per_epoch,
-                    start_factor: *start_factor,
-                    final_factor: *final_factor,
-                    update_every_steps: match update {
-                        Update::EveryStep => 1,
-                        Update::EveryEpoch => steps_per_epoch,
-                    },
-                }
-            }
-            Self::Step { milestone_epochs, factor, warmup_epochs, start_factor } => Schedule::Step {
-                milestones: milestone_epochs
-                    .iter()
-                    .map(|&epoch| steps("milestone_epochs", epoch))
-                    .collect::<Result<_>>()?,
-                factor: *factor,
-                warmup_steps: steps("warmup_epochs", *warmup_epochs)?,
-                start_factor: *start_factor,
-            },
-        };
-        schedule.validate().context("at `schedule`")?;
-        Ok(schedule)
-    }
-}
-
 /// A configuration as written (with overrides applied) and as resolved.
 #[derive(Clone, Debug)]
 pub struct RunFile {
@@ -230,7 +146,11 @@ pub fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
         let message = message.trim();
-        let place = if path == "." { "top level".to_string() } else { format!("`{path}`") };
+        let place = if path == "." {
+            "top level".to_string()
+        } else {
+            format!("`{path}`")
+        };
         match suggestion(message) {
             Some(near) => anyhow!("at {place}: {message}; did you mean `{near}`?"),
             None => anyhow!("at {place}: {message}"),
@@ -288,7 +208,12 @@ fn check_preset(table: &mut Table) -> Result<()> {
     let mut given = objective.clone();
     given.remove("kind");
     let mut differences = Vec::new();
-    compare("training.objective", &expected, &Value::Table(given), &mut differences);
+    compare(
+        "training.objective",
+        &expected,
+        &Value::Table(given),
+        &mut differences,
+    );
     if differences.is_empty() {
         return Ok(());
     }
@@ -364,7 +289,11 @@ fn unknown_key(path: &str, known: &[String]) -> anyhow::Error {
 pub fn leaves(prefix: &str, table: &Table) -> Vec<String> {
     let mut names = Vec::new();
     for (key, value) in table {
-        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let name = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
         if let Value::Table(inner) = value {
             names.extend(leaves(&name, inner));
         }

@@ -23,7 +23,11 @@ impl Progress {
         let terminal = std::io::stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
-            let bars = if colours(terminal) { "{bar:24.cyan/dim}" } else { "{bar:24}" };
+            let bars = if colours(terminal) {
+                "{bar:24.cyan/dim}"
+            } else {
+                "{bar:24}"
+            };
             let template = format!("{{prefix}} {bars} {{percent:>3}} % {{msg}} · {{eta}} left");
             // The template is a constant of ours; a default bar is still a bar.
             bar.set_style(
@@ -33,8 +37,14 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
         });
-        Self { bar, lines: !terminal && !quiet, label: String::new(), steps_before: 0, steps_of_run: 0 }
-            .with_runs(runs)
+        Self {
+            bar,
+            lines: !terminal && !quiet,
+            label: String::new(),
+            steps_before: 0,
+            steps_of_run: 0,
+        }
+        .with_runs(runs)
     }
 
     fn with_runs(self, runs: u64) -> Self {
@@ -65,7 +75,9 @@ impl Progress {
     /// Shows an event of the run under way; `remaining` as in [`Progress::begin`].
     pub fn show(&mut self, event: &Event<'_>, remaining: u64) {
         match event {
-            Event::Started { step, total_steps, .. } => {
+            Event::Started {
+                step, total_steps, ..
+            } => {
                 self.steps_of_run = *total_steps;
                 self.remaining(remaining);
                 if let Some(bar) = &self.bar {
@@ -73,10 +85,16 @@ impl Progress {
                     bar.reset_eta();
                 }
                 if *step > 0 {
-                    self.note(&format!("{}: resumed at step {step} of {total_steps}", self.label));
+                    self.note(&format!(
+                        "{}: resumed at step {step} of {total_steps}",
+                        self.label
+                    ));
                 }
             }
-            Event::Step { record, images_per_second } => {
+            Event::Step {
+                record,
+                images_per_second,
+            } => {
                 if let Some(bar) = &self.bar {
                     bar.set_position(self.steps_before + record.step);
                     bar.set_message(format!(
@@ -91,9 +109,9 @@ impl Progress {
                 }
             }
             Event::Epoch(record) if self.lines => {
-                let validation = record
-                    .validation_accuracy
-                    .map_or(String::new(), |a| format!(", validation {:.1} %", a * 100.0));
+                let validation = record.validation_accuracy.map_or(String::new(), |a| {
+                    format!(", validation {:.1} %", a * 100.0)
+                });
                 self.note(&format!(
                     "{}: epoch {}, loss {:.4}, training accuracy {:.1} %{validation}, {:.0} images/s",
                     self.label,

@@ -11,20 +11,29 @@ use crate::assemble::{Data, data, data_root};
 use crate::commands::{Output, init_logging, set_threads};
 use crate::config::RunFile;
 use crate::progress::Progress;
-use crate::run::{start_for, train_into};
+use crate::report::Block;
 use crate::report::comparison::{Comparison, compare};
 use crate::report::files::Report;
 use crate::report::run_folders;
 use crate::report::tables::{difference_table, main_table};
 use crate::report::terminal::{Style, render_claims, render_table};
-use crate::report::Block;
+use crate::run::{start_for, train_into};
 use crate::stop::{STOPPED, on_signals};
 
 /// The arms, ERM first: it chooses the thirds and is what the others are compared with.
 const ARMS: [Arm; 3] = [
-    Arm { key: "erm", text: include_str!("../runs/quickstart-erm.toml") },
-    Arm { key: "uniform", text: include_str!("../runs/quickstart-uniform.toml") },
-    Arm { key: "mr2", text: include_str!("../runs/quickstart-mr2.toml") },
+    Arm {
+        key: "erm",
+        text: include_str!("../runs/quickstart-erm.toml"),
+    },
+    Arm {
+        key: "uniform",
+        text: include_str!("../runs/quickstart-uniform.toml"),
+    },
+    Arm {
+        key: "mr2",
+        text: include_str!("../runs/quickstart-mr2.toml"),
+    },
 ];
 
 struct Arm {
@@ -96,7 +105,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
         }
         folders.push(run.folder.clone());
         if index + 1 == ARMS.len() && planned.len() > ARMS.len() {
-            let table = tables(&report(&folders)?, Style { colour: false, width: None });
+            let table = tables(
+                &report(&folders)?,
+                Style {
+                    colour: false,
+                    width: None,
+                },
+            );
             progress.note(&format!("\nAfter seed 1 (more seeds follow):\n{table}"));
         }
     }
@@ -184,8 +199,18 @@ fn finish(args: &Args, report: &Report<Comparison>, out: &mut dyn Write) -> Resu
     let style = Style::of_stdout();
     writeln!(out, "{}", tables(report, style))?;
     let page = folder.join("report.html");
-    writeln!(out, "Run folders: {}   Report with plots: {}\n", args.out.display(), page.display())?;
-    for block in report.document.sections.iter().flat_map(|section| &section.blocks) {
+    writeln!(
+        out,
+        "Run folders: {}   Report with plots: {}\n",
+        args.out.display(),
+        page.display()
+    )?;
+    for block in report
+        .document
+        .sections
+        .iter()
+        .flat_map(|section| &section.blocks)
+    {
         if let Block::Claims { claims } = block {
             write!(out, "{}", render_claims(claims, style))?;
         }
@@ -205,10 +230,17 @@ fn finding(data: &Comparison) -> String {
     };
     let verdicts = data.class_report.rows.iter().skip(1).map(|row| {
         let of = |metric: Metric| {
-            let comparison = row.cell(metric).and_then(|cell| cell.against_reference.as_ref());
+            let comparison = row
+                .cell(metric)
+                .and_then(|cell| cell.against_reference.as_ref());
             comparison.map_or("not measured".to_string(), |c| c.verdict.to_string())
         };
-        format!(" {} against ERM: overall {}, hard third {}.", row.name, of(Metric::Overall), of(Metric::Hard))
+        format!(
+            " {} against ERM: overall {}, hard third {}.",
+            row.name,
+            of(Metric::Overall),
+            of(Metric::Hard)
+        )
     });
     format!("{premise}{}", verdicts.collect::<String>())
 }

@@ -32,11 +32,8 @@ pub fn train_into(
         None => None,
     };
     let test = evaluation_loader(config, &data.splits.test, &device)?;
-    let steps_per_epoch = train_batches.batches_per_epoch() as u64;
-    let schedule = config.schedule.resolve(config.training.epochs, steps_per_epoch)?;
     let job = Job {
         config: &config.training,
-        schedule: &schedule,
         config_text: &file.to_toml()?,
         model: model.network.as_ref(),
         params: &model.params,
@@ -71,8 +68,10 @@ pub fn versions() -> BTreeMap<String, String> {
 /// The version of a dependency that this program was built with.
 fn locked_version(name: &str) -> Option<String> {
     let lock: toml::Table = toml::from_str(include_str!("../../Cargo.lock")).ok()?;
-    let package = lock.get("package")?.as_array()?.iter().find(|p| {
-        p.get("name").and_then(toml::Value::as_str) == Some(name)
-    })?;
+    let package = lock
+        .get("package")?
+        .as_array()?
+        .iter()
+        .find(|p| p.get("name").and_then(toml::Value::as_str) == Some(name))?;
     Some(package.get("version")?.as_str()?.to_string())
 }

@@ -24,7 +24,10 @@ pub fn quickstart() -> Command {
 }
 
 fn clean(mut command: Command) -> Command {
-    command.env_remove("RUST_LOG").env("NO_COLOR", "1").current_dir(root());
+    command
+        .env_remove("RUST_LOG")
+        .env("NO_COLOR", "1")
+        .current_dir(root());
     command
 }
 

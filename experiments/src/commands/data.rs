@@ -41,7 +41,11 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
         Action::List => {
             for name in dataset_names(&root)? {
                 let (descriptor, folder) = descriptor(&name, &root)?;
-                let here = if open(&descriptor, &folder, None).is_ok() { "here" } else { "not here" };
+                let here = if open(&descriptor, &folder, None).is_ok() {
+                    "here"
+                } else {
+                    "not here"
+                };
                 writeln!(out, "{name:20} {here:9} {}", descriptor.summary)?;
                 writeln!(out, "{:31}{}", "", descriptor.source)?;
             }
@@ -60,7 +64,10 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
             }
             for (part, set) in counts {
                 let counts = set.counts();
-                let range = (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));
+                let range = (
+                    counts.iter().min().unwrap_or(&0),
+                    counts.iter().max().unwrap_or(&0),
+                );
                 writeln!(
                     out,
                     "{name}: {} {part} images, {} classes, {} to {} images a class",

@@ -6,9 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 pub mod audit;
-pub mod bench;
 pub mod data;
-pub mod eval;
 pub mod models;
 pub mod presets;
 pub mod report;
@@ -44,8 +42,6 @@ pub struct Output {
 enum Command {
     /// Train the run that a TOML file describes, into a run folder.
     Train(train::Args),
-    /// Evaluate a run folder's checkpoint on a split.
-    Eval(eval::Args),
     /// Tables and plots from run folders: Markdown, LaTeX, HTML, SVG, PNG.
     Report(report::Args),
     /// The class-wise report of anyone's predictions; no training.
@@ -56,8 +52,6 @@ enum Command {
     Models(models::Args),
     /// List the MR2 presets, or print one as the block to paste into a run file.
     Presets(presets::Args),
-    /// Time the loss or a training step.
-    Bench(bench::Args),
 }
 
 /// Parses the command line and runs the command; the number is the exit status.
@@ -69,13 +63,11 @@ pub fn main(out: &mut dyn Write) -> Result<u8> {
     init_logging(&cli.output);
     match &cli.command {
         Command::Train(args) => return train::run(args, &cli.output, out),
-        Command::Eval(args) => eval::run(args, &cli.output, out)?,
         Command::Report(args) => report::run(args, out)?,
         Command::Audit(args) => audit::run(args, out)?,
         Command::Data(args) => data::run(args, &cli.output, out)?,
         Command::Models(args) => models::run(args, &cli.output, out)?,
         Command::Presets(args) => presets::run(args, out)?,
-        Command::Bench(args) => bench::run(args, &cli.output, out)?,
     }
     Ok(0)
 }
@@ -106,7 +98,9 @@ pub fn colours(is_terminal: bool) -> bool {
 /// When the thread pool was already built.
 pub fn set_threads(threads: usize) -> Result<()> {
     if threads > 0 {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()?;
     }
     Ok(())
 }

@@ -48,9 +48,17 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
         return Ok(());
     }
-    writeln!(out, "{:20} {:>12} {:>9}  {}", "name", "parameters", "features", "what it is")?;
+    writeln!(
+        out,
+        "{:20} {:>12} {:>9}  {}",
+        "name", "parameters", "features", "what it is"
+    )?;
     for (entry, count, features) in rows {
-        writeln!(out, "{:20} {count:>12} {features:>9}  {}", entry.name, entry.summary)?;
+        writeln!(
+            out,
+            "{:20} {count:>12} {features:>9}  {}",
+            entry.name, entry.summary
+        )?;
     }
     Ok(())
 }

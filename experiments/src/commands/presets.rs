@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Result, bail};
-use mr2_loss::Preset;
+use mr2_loss::{Mr2Config, Preset};
 
 /// List the presets, or print one.
 #[derive(clap::Args)]
@@ -19,7 +19,19 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let Some(name) = &args.name else {
         for preset in Preset::ALL {
-            writeln!(out, "{:20} {}", preset.name(), preset.summary())?;
+            let Mr2Config {
+                gamma,
+                representation,
+                ..
+            } = preset.config();
+            writeln!(
+                out,
+                "{:20} c̄ = {}, λ = {}, γ from {:?}",
+                preset.name(),
+                gamma.budget,
+                representation.weight,
+                gamma.source
+            )?;
         }
         writeln!(out, "\n`mr2 presets NAME` prints a block for the run file.")?;
         return Ok(());

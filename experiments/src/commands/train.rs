@@ -65,7 +65,10 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     set_threads(args.threads)?;
     let start = match RunDir::state_of(&args.out) {
         RunState::Empty if args.resume => {
-            bail!("{} holds no run to resume: leave --resume out to begin one", args.out.display())
+            bail!(
+                "{} holds no run to resume: leave --resume out to begin one",
+                args.out.display()
+            )
         }
         RunState::Empty => Start::Fresh,
         _ => Start::Resume,
@@ -84,7 +87,9 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
             print(&result, output, args, out)?;
         }
         Outcome::Stopped { step } => {
-            progress.note(&format!("stopped and saved at step {step}; --resume continues"));
+            progress.note(&format!(
+                "stopped and saved at step {step}; --resume continues"
+            ));
             return Ok(STOPPED);
         }
     }
@@ -96,9 +101,13 @@ fn dry_run(file: &RunFile, data: &crate::assemble::Data, out: &mut dyn Write) ->
     let classes = data.splits.train.classes().len();
     let device = candle_core::Device::Cpu;
     let model = model(config, data.descriptor.channels, classes, &device)?;
-    let parameters: usize = model.params.parameters().iter().map(|(_, v)| v.elem_count()).sum();
+    let parameters: usize = model
+        .params
+        .parameters()
+        .iter()
+        .map(|(_, v)| v.elem_count())
+        .sum();
     let batches = crate::assemble::train_loader(config, data, &device)?.batches_per_epoch() as u64;
-    config.schedule.resolve(config.training.epochs, batches)?;
     write!(out, "{}", file.to_toml()?)?;
     writeln!(
         out,
@@ -117,7 +126,8 @@ fn print(result: &RunResult, output: &Output, args: &Args, out: &mut dyn Write) 
         writeln!(out)?;
         return Ok(());
     }
-    let percent = |share: Option<f64>| share.map_or("–".into(), |s| format!("{:.1} %", s * 100.0));
+    let percent =
+        |share: Option<f64>| share.map_or("–".into(), |s| format!("{:.1} %", s * 100.0));
     writeln!(out, "overall {}", percent(result.test.overall))?;
     if let Some(thirds) = &result.thirds {
         writeln!(
