@@ -50,8 +50,8 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
     }
     writeln!(
         out,
-        "{:20} {:>12} {:>9}  {}",
-        "name", "parameters", "features", "what it is"
+        "{:20} {:>12} {:>9}  what it is",
+        "name", "parameters", "features"
     )?;
     for (entry, count, features) in rows {
         writeln!(
