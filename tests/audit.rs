@@ -106,6 +106,95 @@ fn a_class_without_images_has_no_accuracy() {
     assert!(row(&text, "mean per-class recall").contains("75.0"));
 }
 
+fn json(path: &Path) -> serde_json::Value {
+    let mut command = mr2();
+    command.arg("audit").arg("--predictions").arg(path);
+    serde_json::from_str(&expect(command.arg("--json"), 0).0).unwrap()
+}
+
+#[test]
+fn json_has_every_number_and_null_for_classes_without_images() {
+    let temporary = folder();
+    let header = "label,a,b,c,d,e,f\n";
+    let rows =
+        "a,0.5,0.1,0.1,0.1,0.1,0.1\na,0.1,0.5,0.1,0.1,0.1,0.1\nb,0,1,0,0,0,0\nc,0,0,1,0,0,0\n";
+    let path = file(temporary.path(), "p.csv", &format!("{header}{rows}"));
+    let report = json(&path);
+    assert_eq!(report["format_version"], 1);
+    assert_eq!(report["images"], 4);
+    assert_eq!(report["measures"]["overall"]["value"], 0.75);
+    // a has 1 of 2 right, b and c all; d, e and f have no images and count nowhere.
+    let recall = report["measures"]["mean_recall"]["value"].as_f64().unwrap();
+    assert!((recall - 2.5 / 3.0).abs() < 1e-12, "{recall}");
+    let interval = &report["measures"]["hard"]["interval"];
+    assert!(interval["low"].as_f64().unwrap() <= interval["high"].as_f64().unwrap());
+    assert_eq!(report["thirds"]["hard"], serde_json::json!([0]));
+    assert_eq!(report["worst_class"], 0);
+    assert_eq!(report["chosen_on"], "same_run_optimistic");
+    let classes = report["classes"].as_array().unwrap();
+    assert_eq!(classes.len(), 6);
+    assert_eq!(
+        (&classes[0]["name"], &classes[0]["correct"]),
+        (&"a".into(), &1.into())
+    );
+    assert_eq!(
+        classes[0]["most_taken_for"],
+        serde_json::json!({ "class": 1, "name": "b", "images": 1 })
+    );
+    for absent in &classes[3..] {
+        assert_eq!(absent["images"], 0);
+        assert!(absent["accuracy"].is_null() && absent["interval"].is_null());
+    }
+    let mistake = &report["mistakes"][0];
+    assert_eq!(mistake["label_name"], "a");
+    assert_eq!(
+        (&mistake["images"], &mistake["share"]),
+        (&1.into(), &0.5.into())
+    );
+    assert!(report["calibration"]["bins"].as_array().unwrap().len() > 1);
+    let ece = report["calibration"]["ece"].as_f64().unwrap();
+    assert_eq!(report["measures"]["ece"]["value"].as_f64(), Some(ece));
+}
+
+#[test]
+fn json_without_scores_or_thirds_says_null_and_help_names_every_key() {
+    let temporary = folder();
+    let path = file(temporary.path(), "p.csv", "label,prediction\n0,0\n1,0\n");
+    let report = json(&path);
+    for key in ["thirds", "calibration"] {
+        assert!(report[key].is_null(), "{key}: {report}");
+    }
+    assert!(report["measures"].get("ece").is_none());
+    let (help, _) = expect(mr2().args(["audit", "--help"]), 0);
+    let word = |key: &str| {
+        let mut words = help.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        words.any(|word| word == key)
+    };
+    let scores = "label,a,b,c,d,e,f\na,5,1,1,1,1,1\na,1,5,1,1,1,1\nb,0,1,0,0,0,0\nc,0,0,1,0,0,0\n";
+    let report = json(&file(temporary.path(), "s.csv", scores));
+    let mut keys: Vec<String> = Vec::new();
+    let mut add =
+        |value: &serde_json::Value| keys.extend(value.as_object().unwrap().keys().cloned());
+    for value in [
+        &report,
+        &report["measures"],
+        &report["measures"]["overall"],
+        &report["measures"]["overall"]["interval"],
+        &report["thirds"],
+        &report["classes"][0],
+        &report["classes"][0]["most_taken_for"],
+        &report["mistakes"][0],
+        &report["calibration"],
+        &report["calibration"]["bins"][0],
+        &report["bootstrap"],
+    ] {
+        add(value);
+    }
+    for key in keys {
+        assert!(word(&key), "`mr2 audit --help` doesn't explain {key}");
+    }
+}
+
 fn npz(path: &Path, arrays: &[(&str, &[i64])]) {
     let mut archive = npyz::npz::NpzWriter::create(path).unwrap();
     for (name, values) in arrays {

@@ -4,6 +4,12 @@
 mod support; // a temporary folder, the built `mr2`, small run files
 
 mod audit; // anyone's predictions → the class-wise report
-mod quickstart; // the README's first command at smoke size: run, reuse, restart
+mod bench; // times of the loss and of a training step
+mod config; // run files: missing and unknown keys, presets, --set
+mod data; // data sets on disk: missing, damaged, whole
+mod eval; // a run's weights on a part of its data
+mod licences; // what the dependencies ask for
+mod quickstart; // the README's first command at smoke size: run, reuse, stop, resume, restart
 mod report; // Markdown, LaTeX and HTML from run folders; names that need escaping
 mod tidy; // dependency arrows, links, file heads, experiment files
+mod train; // one run through the command line: signals, kills, resuming, errors

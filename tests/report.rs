@@ -8,7 +8,7 @@ use mr2_metrics::{PerClass, Premise, PremiseTest};
 use mr2_train::predictions::Predictions;
 use mr2_train::report::{ClassSeries, Correlations, EpochRecord, MeasuredOn};
 use mr2_train::result::{Evaluated, RESULT_FORMAT_VERSION, RunResult, Selected, Timings};
-use mr2_train::{Clip, ObjectiveConfig, OptimizerConfig, Select, TrainConfig};
+use mr2_train::{Clip, ObjectiveConfig, OptimizerConfig, ScheduleConfig, Select, TrainConfig};
 
 use crate::support::{expect, folder, mr2};
 
@@ -65,7 +65,7 @@ impl Run<'_> {
                 weight_decay: 0.0,
                 decay_norm_and_bias: true,
             },
-            schedule: mr2_nn::schedule::Schedule::Constant,
+            schedule: ScheduleConfig::Constant {},
             clip: Clip::Off {},
             label_smoothing: 0.0,
             objective: if self.name == "ERM" {
@@ -192,6 +192,7 @@ fn record(epoch: u64, seed: u64, classes: &PerClass) -> EpochRecord {
         validation_loss: None,
         classes: series(seed, epoch),
         spread_threshold: None,
+        pulls: None,
         correlations: correlations(),
         signs: Vec::new(),
     }
@@ -257,6 +258,124 @@ fn a_report_has_every_format_and_says_how_classes_were_chosen() {
         serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
     assert_eq!(json["data"]["class_report"]["reference"], "ERM");
     assert_eq!(json["data"]["runs"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn json_prints_what_report_json_holds_and_a_folder_is_not_needed_for_it() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    let (printed, _) = expect(mr2().arg("report").arg(&runs).arg("--json"), 0);
+    let mut with_folder = mr2();
+    with_folder.arg("report").arg(&runs).arg("--json");
+    let (again, _) = expect(with_folder.arg("--out").arg(&out), 0);
+    assert_eq!(printed, again);
+    assert_eq!(
+        printed,
+        std::fs::read_to_string(out.join("report.json")).unwrap()
+    );
+    let json: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(json["format_version"], 1);
+    let rows = json["data"]["class_report"]["rows"].as_array().unwrap();
+    assert_eq!(
+        (&rows[0]["name"], &rows[1]["name"]),
+        (&"ERM".into(), &"MR²".into())
+    );
+}
+
+#[test]
+fn a_note_is_printed_once_however_many_tables_it_belongs_to() {
+    let temporary = folder();
+    six_runs(temporary.path());
+    let (text, _) = expect(mr2().arg("report").arg(temporary.path()), 0);
+    assert_eq!(text.matches("cross-fitted").count(), 1, "{text}");
+    assert!(text.contains("Difference to ERM"), "{text}");
+}
+
+/// Every file below the folder, with its content.
+fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(snapshot(&path)),
+            false => {
+                found.insert(path.clone(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn plots_of_a_method_that_is_gone_go_and_files_of_others_stay() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    report(&[&runs], &out, 0);
+    std::fs::write(out.join("plots/mine.svg"), "mine").unwrap();
+    let erm: Vec<PathBuf> = (1..=3).map(|s| runs.join(format!("ERM-seed{s}"))).collect();
+    let erm: Vec<&Path> = erm.iter().map(PathBuf::as_path).collect();
+    report(&erm, &out, 0);
+    let names: Vec<String> = snapshot(&out)
+        .keys()
+        .map(|path| path.strip_prefix(&out).unwrap().display().to_string())
+        .collect();
+    assert!(!names.iter().any(|name| name.contains("mr2")), "{names:?}");
+    assert!(
+        names.contains(&"plots/accuracy.png".to_string()),
+        "{names:?}"
+    );
+    assert_eq!(std::fs::read(out.join("plots/mine.svg")).unwrap(), b"mine");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_or_a_kill_while_writing_leaves_the_earlier_report_whole() {
+    use std::os::unix::process::ExitStatusExt;
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    let erm = runs.join("ERM-seed1");
+    report(&[&erm], &out, 0);
+    let before = snapshot(&out);
+    // No file may grow beyond a few kilobytes: the write fails, or the signal for it kills.
+    let limited = |prefix: &str, out: &Path| {
+        let script = format!("{prefix} ulimit -f 4; exec \"$0\" report \"$1\" --out \"$2\"");
+        let mut shell = std::process::Command::new("sh");
+        shell.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_mr2"));
+        shell.arg(&runs).arg(out).output().unwrap()
+    };
+    let failed = limited("trap '' XFSZ;", &out);
+    let (_, stderr) = crate::support::texts(&failed);
+    assert_eq!(failed.status.code(), Some(1), "{stderr}");
+    let named = format!("{}/plots/", out.display());
+    assert!(
+        stderr.contains(&named) && stderr.contains("cannot write it"),
+        "{stderr}"
+    );
+    assert_eq!(snapshot(&out), before);
+    let beside = std::fs::read_dir(temporary.path()).unwrap().count();
+    assert_eq!(beside, 2, "what was half written is removed");
+    let killed = limited("", &out);
+    assert!(killed.status.signal().is_some(), "{:?}", killed.status);
+    assert_eq!(snapshot(&out), before);
+    report(&[&runs], &out, 0);
+    assert_ne!(snapshot(&out), before);
+    // The same where files of others stand beside the report.
+    std::fs::write(out.join("notes.txt"), "mine").unwrap();
+    let before = snapshot(&out);
+    assert_eq!(limited("trap '' XFSZ;", &out).status.code(), Some(1));
+    assert_eq!(snapshot(&out), before);
 }
 
 #[test]

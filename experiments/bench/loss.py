@@ -1,16 +1,22 @@
 """The peer of `mr2 bench loss`: the official CIFAR code's behaviour, one Python loop over all classes, twice a step.
 
-Written from the description of that behaviour (statistics of each class present, moving average, margins;
-then pair distances per class), as one training step of the loss: forward and backward to logits and features.
+One training step of the loss in float32: forward and backward to logits and features. The step itself is that of
+tests/reference/official_loop.py, whose float64 results are the fixtures of our tests; the inputs are those of
+`mr2 bench loss`, from the same counter-based generator, so both must arrive at the same loss.
 """
 import argparse
+import sys
+from pathlib import Path
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 
-from timing import report
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "reference"))
+from hash_rng import hashes, normal_tensor, stream  # noqa: E402
+from official_loop import OfficialState, official_step  # noqa: E402
+from timing import report  # noqa: E402
 
-DECAY, NORM, WEIGHT = 0.9, 5, 0.1
+SEED = 0
 
 
 def main():
@@ -21,48 +27,17 @@ def main():
     parser.add_argument("--repetitions", type=int, default=30)
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
-    torch.manual_seed(0)
-    labels = torch.randint(o.classes, (o.batch,))
-    features0 = torch.randn(o.batch, o.features)
-    logits0 = torch.randn(o.batch, o.classes)
-    averages = torch.zeros(o.classes)
-    spreads = torch.zeros(o.classes)
-    seen = [False] * o.classes
-
-    def update(features):
-        for k in range(o.classes):
-            own = features[labels == k]
-            if len(own) == 0:
-                continue
-            centre = own.mean(0)
-            size = centre.norm(p=NORM) ** 2
-            spread = ((own - centre).norm(p=NORM, dim=1) ** 2).mean()
-            keep = DECAY if seen[k] else 0.0
-            averages[k] = keep * averages[k] + (1 - keep) * size
-            spreads[k] = keep * spreads[k] + (1 - keep) * spread
-            seen[k] = True
-        root = (averages + spreads) ** (1 / 3)
-        return o.classes * root / root.sum().clamp_min(1e-12)
-
-    def representation(features):
-        total = features.new_zeros(())
-        for k in range(o.classes):
-            own = features[labels == k]
-            if len(own) < 2:
-                continue
-            distance = ((own[:, None] - own[None]) ** 2).sum(2) / (10 * o.features)
-            off_diagonal = ~torch.eye(len(own), dtype=torch.bool)
-            exponentials = distance.exp() * off_diagonal
-            total = total + torch.log1p(exponentials.sum(1)).mean()
-        return total * (o.features / 10) / o.classes
+    labels = hashes(stream(SEED, "labels"), np.arange(o.batch)) % np.uint64(o.classes)
+    labels = torch.from_numpy(labels.astype(np.int64))
+    features = normal_tensor(SEED, "features", (o.batch, o.features)).float().requires_grad_()
+    logits = normal_tensor(SEED, "logits", (o.batch, o.classes)).float().requires_grad_()
+    state = OfficialState("cifar", o.classes)
 
     def step():
-        features = features0.clone().requires_grad_()
-        logits = logits0.clone().requires_grad_()
-        with torch.no_grad():
-            margins = update(features).clamp_min(1e-6)
-        loss = F.cross_entropy(logits / margins[labels][:, None], labels) + WEIGHT * representation(features)
+        features.grad = logits.grad = None
+        loss, _ = official_step(features, logits, labels, state)
         loss.backward()
+        return loss.item()
 
     report(step, o.repetitions, 3)
 

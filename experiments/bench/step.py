@@ -68,8 +68,10 @@ def main():
 
     def step():
         optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
         optimizer.step()
+        return loss.item()
 
     report(step, o.repetitions, 2)
 

@@ -134,7 +134,19 @@ impl RunFile {
 fn resolve(table: &Table) -> Result<RunConfig> {
     let mut table = table.clone();
     check_preset(&mut table)?;
-    typed(Value::Table(table))
+    let config: RunConfig = typed(Value::Table(table.clone()))?;
+    refuse_unused(&table, &config)?;
+    Ok(config)
+}
+
+/// serde lets unknown keys pass beside the tag of a variant that has none (`kind = "shuffled"`):
+/// what the typed run doesn't write back, it didn't read.
+fn refuse_unused(table: &Table, config: &RunConfig) -> Result<()> {
+    let known = leaves("", &Table::try_from(config)?);
+    match leaves("", table).iter().find(|key| !known.contains(key)) {
+        Some(key) => Err(unknown_key(key, &known)),
+        None => Ok(()),
+    }
 }
 
 /// Deserialises `value`; an unknown or missing key is named with its path and the nearest valid key.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use mr2_metrics::{Metric, Premise};
+use mr2_metrics::{Metric, Premise, Verdict};
 use mr2_train::{Outcome, StopFlag};
 
 use crate::assemble::{Data, data, data_root};
@@ -15,8 +15,8 @@ use crate::report::Block;
 use crate::report::comparison::{Comparison, compare};
 use crate::report::files::Report;
 use crate::report::run_folders;
-use crate::report::tables::{difference_table, main_table};
-use crate::report::terminal::{Style, render_claims, render_table};
+use crate::report::tables::headline;
+use crate::report::terminal::{Style, render_claims, render_tables};
 use crate::run::{start_for, train_into};
 use crate::stop::{STOPPED, on_signals};
 
@@ -177,15 +177,9 @@ fn report(folders: &[PathBuf]) -> Result<Report<Comparison>> {
     compare(&run_folders::find(folders)?, None)
 }
 
-/// The table, and the differences to ERM where there is more than one seed.
+/// The table, and the differences to ERM where there is more than one method.
 fn tables(report: &Report<Comparison>, style: Style) -> String {
-    let class_report = &report.data.class_report;
-    let mut text = render_table(&main_table(class_report), style);
-    if let Some(table) = difference_table(class_report) {
-        text.push('\n');
-        text.push_str(&render_table(&table, style));
-    }
-    text
+    render_tables(&headline(&report.data.class_report), style)
 }
 
 fn finish(args: &Args, report: &Report<Comparison>, out: &mut dyn Write) -> Result<u8> {
@@ -219,28 +213,34 @@ fn finish(args: &Args, report: &Report<Comparison>, out: &mut dyn Write) -> Resu
     Ok(0)
 }
 
-/// The last line: the premise and what became of the methods, in one sentence each.
+/// The last line: the premise, and every difference to ERM that is decided.
 fn finding(data: &Comparison) -> String {
     let premise = match data.premise.verdict {
-        Premise::Held => "The paper's premise holds here: harder classes have the larger m + v.",
+        Premise::Held => "the paper's premise holds here: harder classes have the larger m + v",
         Premise::Reversed => {
-            "The paper's premise is reversed here: easier classes have the larger m + v, so MR² gives them the larger margin."
+            "the paper's premise is reversed here: easier classes have the larger m + v"
         }
-        Premise::Undecided { .. } => "Whether the paper's premise holds here is undecided.",
+        Premise::Undecided { .. } => "whether the paper's premise holds here is undecided",
     };
-    let verdicts = data.class_report.rows.iter().skip(1).map(|row| {
-        let of = |metric: Metric| {
-            let comparison = row
-                .cell(metric)
-                .and_then(|cell| cell.against_reference.as_ref());
-            comparison.map_or("not measured".to_string(), |c| c.verdict.to_string())
-        };
-        format!(
-            " {} against ERM: overall {}, hard third {}.",
-            row.name,
-            of(Metric::Overall),
-            of(Metric::Hard)
-        )
-    });
-    format!("{premise}{}", verdicts.collect::<String>())
+    let mut decided = Vec::new();
+    for row in data.class_report.rows.iter().skip(1) {
+        for metric in [Metric::Overall, Metric::Hard, Metric::WorstClass] {
+            let cell = row.cell(metric);
+            let compared = cell.and_then(|cell| cell.against_reference.as_ref());
+            if let Some(verdict @ (Verdict::Better | Verdict::Worse)) = compared.map(|c| c.verdict)
+            {
+                decided.push(format!(
+                    "{} is {verdict} than ERM in {}",
+                    row.name,
+                    metric.title()
+                ));
+            }
+        }
+    }
+    let differences = match decided.is_empty() {
+        true => "no difference to ERM in overall accuracy, hard third or worst class is decided"
+            .to_string(),
+        false => decided.join(", "),
+    };
+    format!("In short: {premise}; {differences}.")
 }

@@ -22,6 +22,23 @@ pub fn train_into(
     stop: &StopFlag,
     observer: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Outcome> {
+    with_job(file, data, |job| {
+        job.check()?; // before the folder is made
+        let dir = RunDir::open(folder)?;
+        train(job, &dir, start, stop, observer)
+            .with_context(|| format!("run folder {}", folder.display()))
+    })
+}
+
+/// Assembles the run that `file` describes and hands it to `then`.
+///
+/// # Errors
+/// When the configuration doesn't fit the data or the model, and those of `then`.
+pub fn with_job<T>(
+    file: &RunFile,
+    data: &Data,
+    then: impl FnOnce(&Job<'_>) -> Result<T>,
+) -> Result<T> {
     let config = &file.config;
     let device = Device::Cpu;
     let classes = data.splits.train.classes();
@@ -32,7 +49,7 @@ pub fn train_into(
         None => None,
     };
     let test = evaluation_loader(config, &data.splits.test, &device)?;
-    let job = Job {
+    then(&Job {
         config: &config.training,
         config_text: &file.to_toml()?,
         model: model.network.as_ref(),
@@ -42,10 +59,7 @@ pub fn train_into(
         test: &test,
         class_names: classes,
         versions: &versions(),
-    };
-    let dir = RunDir::open(folder)?;
-    train(&job, &dir, start, stop, observer)
-        .with_context(|| format!("run folder {}", folder.display()))
+    })
 }
 
 /// Whether a run in `folder` begins, continues or is there already.

@@ -1,5 +1,9 @@
 //! What the tests of the whole program share: a temporary folder, the built programs, a run that takes a second.
 
+mod tiny_run;
+
+pub use tiny_run::{STEPS, Tiny, end_by, lines_of_metrics, signal, start_until};
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -51,11 +55,33 @@ pub fn texts(output: &Output) -> (String, String) {
     )
 }
 
+/// The descriptor of [`tiny_data`].
+const DESCRIPTOR: &str = r#"
+name = "tiny"
+summary = "three classes of 16 x 16 images"
+source = "made by the test"
+licence = "none"
+classes = ["a", "b", "c"]
+channels = 1
+height = 16
+width = 16
+mean = [0.3]
+std = [0.3]
+
+[[layouts]]
+kind = "idx"
+train_images = "train-images-idx3-ubyte"
+train_labels = "train-labels-idx1-ubyte"
+test_images = "t10k-images-idx3-ubyte"
+test_labels = "t10k-labels-idx1-ubyte"
+"#;
+
 /// A data root with 30 + 10 images of each of 3 classes (16×16, one channel), learnable in a few steps.
 pub fn tiny_data(folder: &Path) -> PathBuf {
     let root = folder.join("datasets");
     let images = root.join("tiny");
     std::fs::create_dir_all(&images).unwrap();
+    std::fs::write(root.join("tiny.toml"), DESCRIPTOR).unwrap();
     for (split, per_class) in [("train", 30_usize), ("t10k", 10)] {
         let mut pixels = Vec::new();
         let mut labels = Vec::new();

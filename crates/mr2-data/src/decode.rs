@@ -5,7 +5,7 @@ use crate::descriptor::MAX_SIDE;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::source::Image;
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
@@ -36,9 +36,22 @@ pub(crate) fn bytes(path: &Path, encoded: &[u8], channels: usize) -> Result<Imag
     limits.max_image_height = Some(MAX_SIDE as u32);
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     reader.limits(limits);
-    let decoded = reader
-        .decode()
-        .map_err(|error| Error::decode(path, error))?;
+    let failed = |error: ImageError| Error::decode(path, error);
+    let decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    // As the file has it, and as RGB, which comes beside it.
+    let needed = decoder
+        .total_bytes()
+        .max(3 * u64::from(width) * u64::from(height));
+    if needed > MAX_DECODED_BYTES {
+        return Err(Error::TooLarge {
+            path: path.to_path_buf(),
+            what: "the decoded image",
+            bytes: needed,
+            limit: MAX_DECODED_BYTES,
+        });
+    }
+    let decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
     let (height, width) = (decoded.height() as usize, decoded.width() as usize);
     if height == 0 || width == 0 {
         return Err(Error::decode(path, "it has no pixels"));

@@ -3,6 +3,7 @@
 //! - `formats`: every layout against what other readers make of the same files
 //! - `transforms`: every transform against torchvision
 //! - `batches`: loader, samplers, validation part
+//! - `bombs`: small files that would take much memory
 //! - `carried_data`: the descriptors in `datasets/` and the Fashion-MNIST that is carried
 //! - `errors`: every error by its message
 //! - `hostile`: damaged files never panic
@@ -11,6 +12,8 @@
 
 #[path = "reference/batches.rs"]
 mod batches;
+#[path = "reference/bombs.rs"]
+mod bombs;
 #[path = "reference/carried_data.rs"]
 mod carried_data;
 #[path = "reference/errors.rs"]

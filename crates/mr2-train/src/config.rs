@@ -2,11 +2,11 @@
 
 use mr2_nn::optim::{AdamW, AdamWConfig, Optimizer, ParamGroup, Sgd, SgdConfig};
 use mr2_nn::params::ParamStore;
-use mr2_nn::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::objective::ObjectiveConfig;
+use crate::schedule::ScheduleConfig;
 
 /// Everything that decides a run, given its data and model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,8 +18,8 @@ pub struct TrainConfig {
     pub epochs: u64,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
-    /// The learning rate's factor as a function of the step.
-    pub schedule: Schedule,
+    /// The learning rate's factor over the run.
+    pub schedule: ScheduleConfig,
     /// Clipping of the gradient's norm.
     pub clip: Clip,
     /// Share of the target that is spread evenly over all classes; 0 for hard labels.
@@ -196,8 +196,8 @@ mod tests {
             "eps": 1e-8, "weight_decay": 0.1, "decay_norm_and_bias": false});
         let mut objective = serde_json::to_value(Preset::PaperLinear.config()).unwrap();
         objective["kind"] = "mr2".into();
-        let schedule = json!({"kind": "warmup_cosine", "warmup_steps": 1, "total_steps": 9,
-            "start_factor": 0.1, "final_factor": 0.0, "update_every_steps": 1});
+        let schedule = json!({"kind": "warmup_cosine", "warmup_epochs": 0.5,
+            "start_factor": 0.1, "final_factor": 0.0, "update": "every_step"});
         json!({"seed": 1, "epochs": 2, "optimizer": optimizer, "schedule": schedule,
             "clip": {"kind": "off"}, "label_smoothing": 0.0, "objective": objective,
             "checkpoint_every_steps": 5, "log_every_steps": 1, "select": "last"})
@@ -226,6 +226,7 @@ mod tests {
     fn unknown_keys_are_refused_beside_variants_without_keys() {
         for (key, value) in [
             ("clip", json!({"kind": "off"})),
+            ("schedule", json!({"kind": "constant"})),
             ("objective", json!({"kind": "erm"})),
         ] {
             let mut config = written();

@@ -49,6 +49,7 @@ impl Run<'_> {
             validation_classes,
             classes,
             spread_threshold,
+            pulls: counters.pulls,
             signs: Vec::new(),
         };
         let (measured_on, accuracies) = record.accuracies();

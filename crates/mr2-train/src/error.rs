@@ -10,8 +10,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file operation failed; the message says which file and what stands there now.
-    #[error("{}: cannot {action}: {source}", path.display())]
+    /// A file operation failed; the message says which file and what stands there now, and the
+    /// source why.
+    #[error("{}: cannot {action}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -65,6 +66,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A checkpoint was asked for that the run doesn't have.
+    #[error("{}: holds no {wanted}", path.display())]
+    NoCheckpoint {
+        /// The checkpoint folder.
+        path: PathBuf,
+        /// What was looked for, and what may be the reason.
+        wanted: String,
     },
     /// Checkpoints are there and none can be used.
     #[error(
@@ -133,6 +142,17 @@ impl Error {
         }
     }
 
+    /// The message with that of each source, for a text that holds several errors.
+    pub(crate) fn with_sources(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        text
+    }
+
     pub(crate) fn malformed(path: &Path, reason: impl ToString) -> Error {
         Error::Malformed {
             path: path.to_path_buf(),
@@ -152,5 +172,45 @@ fn list_images(images: &[u32]) -> String {
             format!("images {} and {}", shown[..n - 1].join(", "), shown[n - 1])
         }
         n => format!("images {} and {} more", shown.join(", "), n - SHOWN),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// The message and those of all sources, as a program prints them.
+    fn chain(error: &dyn std::error::Error) -> Vec<String> {
+        let sources = std::iter::successors(Some(error), |error| error.source());
+        sources.map(|error| error.to_string()).collect()
+    }
+
+    #[test]
+    fn each_reason_of_a_chain_shows_once() {
+        let io = || io::Error::other("the disk is on fire");
+        let own = Error::io(Path::new("run/result.json"), "read the result")(io());
+        assert_eq!(own.with_sources(), chain(&own).join(": "));
+        let tensor = Error::from(candle_core::Error::from(io()));
+        let metrics = Error::from(mr2_metrics::premise(&[None], &[], 1, 0).unwrap_err());
+        let loader =
+            mr2_data::ImageSet::new("noise", mr2_data::Split::Test, Vec::new(), vec![1], {
+                let (pixels, height, width, channels) = (vec![0], 1, 1, 1);
+                mr2_data::Source::Memory {
+                    pixels,
+                    height,
+                    width,
+                    channels,
+                }
+            });
+        let data = Error::from(loader.unwrap_err());
+        for error in [own, tensor, metrics, data] {
+            let chain = chain(&error);
+            for (depth, message) in chain.iter().enumerate() {
+                let inner = chain[depth + 1..].iter();
+                let repeated: Vec<_> = inner.filter(|inner| message.contains(*inner)).collect();
+                assert!(repeated.is_empty(), "{chain:?}");
+            }
+        }
     }
 }

@@ -2,18 +2,14 @@
 
 use std::time::Instant;
 
-use mr2_metrics::premise;
-
 use crate::config::Select;
 use crate::error::{Error, Result};
 use crate::evaluate::{evaluate, own_thirds, summarise};
 use crate::event::Event;
-use crate::report::{Correlations, EpochRecord, MeasuredOn};
+use crate::report::{Correlations, EpochRecord, MeasuredOn, premise};
 use crate::result::{RESULT_FORMAT_VERSION, RunResult, Selected, Warning};
 use crate::run::Run;
 
-/// Permutations of the premise's p where there are too many to list.
-const PERMUTATIONS: usize = 10_000;
 const PREDICTIONS: &str = "predictions.safetensors";
 
 impl Run<'_> {
@@ -29,12 +25,7 @@ impl Run<'_> {
         let (classes, spread_threshold) = self.class_series()?;
         let correlations = Correlations::new(MeasuredOn::Test, &test.class_accuracy, &classes)?;
         let seed = self.job.config.seed;
-        let premise = premise(
-            &test.class_accuracy,
-            &classes.second_moment,
-            PERMUTATIONS,
-            seed,
-        )?;
+        let premise = premise(&test.class_accuracy, &classes.second_moment, seed)?;
         let of_selected = self
             .history
             .iter()

@@ -8,8 +8,8 @@
 //!   and nothing in it is ever half-written: [`run_folder`] lists its entries.
 //! - A run that is stopped ([`StopFlag`]), killed or hit by a full disk is resumed
 //!   ([`Start::Resume`]) from its newest usable checkpoint, on the CPU to the same bits.
-//! - [`evaluate()`] changes nothing. The test part is read once, after training, and only a
-//!   validation part can select.
+//! - [`evaluate()`] and [`load_weights`] change nothing of a run. It reads the test part once,
+//!   after training, and only a validation part can select.
 //! - At the end of each epoch an [`EpochRecord`] has accuracy, spread, margin and head norm of
 //!   every class, and the signs that the method fails on this data.
 //!
@@ -18,11 +18,11 @@
 //!
 //! use mr2_backbones::{BuildConfig, Head};
 //! use mr2_data::{ImageSet, Loader, LoaderConfig, Pipeline, Sampler, Source, Split, Transform};
-//! use mr2_nn::{params::ParamStore, schedule::Schedule};
+//! use mr2_nn::params::ParamStore;
 //! use mr2_train::candle_core::{DType, Device};
 //! use mr2_train::{
-//!     Clip, Job, ObjectiveConfig, OptimizerConfig, Outcome, RunDir, Select, Start, StopFlag,
-//!     TrainConfig, train,
+//!     Clip, Job, ObjectiveConfig, OptimizerConfig, Outcome, RunDir, ScheduleConfig, Select,
+//!     Start, StopFlag, TrainConfig, train,
 //! };
 //! // Dark and light images, two classes.
 //! let set = |split| -> Result<_, mr2_data::Error> {
@@ -54,7 +54,7 @@
 //!         weight_decay: 5e-4,
 //!         decay_norm_and_bias: false,
 //!     },
-//!     schedule: Schedule::Constant,
+//!     schedule: ScheduleConfig::Constant {},
 //!     clip: Clip::Off {},
 //!     label_smoothing: 0.0,
 //!     objective: ObjectiveConfig::Erm {},
@@ -95,15 +95,18 @@ pub mod metrics_log;
 pub mod objective;
 pub mod predictions;
 mod progress;
+mod pulls;
 pub mod report;
 pub mod result;
 mod run;
 pub mod run_folder;
 mod saved_state;
+mod schedule;
 mod step;
 mod stop;
 pub mod tensorboard;
 mod train;
+mod weights;
 
 pub use candle_core;
 pub use config::{Clip, OptimizerConfig, Select, TrainConfig};
@@ -115,5 +118,7 @@ pub use predictions::Predictions;
 pub use report::EpochRecord;
 pub use result::RunResult;
 pub use run_folder::{RunDir, RunState};
+pub use schedule::{ScheduleConfig, Update};
 pub use stop::StopFlag;
 pub use train::{Job, Outcome, Start, train};
+pub use weights::{LoadedWeights, Weights, load_weights};

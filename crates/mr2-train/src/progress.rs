@@ -4,6 +4,7 @@ use mr2_metrics::PerClass;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics_log::StepRecord;
+use crate::report::Pulls;
 use crate::result::Timings;
 
 /// Position, counters and timings. Random streams have no state: dropout is a function of the
@@ -40,6 +41,8 @@ pub(crate) struct EpochCounters {
     pub(crate) with_positive: u64,
     pub(crate) per_class: PerClass,
     pub(crate) seconds: f64,
+    /// At the epoch's first batch.
+    pub(crate) pulls: Option<Pulls>,
 }
 
 impl Progress {
@@ -83,6 +86,7 @@ impl EpochCounters {
                 count: vec![0; classes],
             },
             seconds: 0.0,
+            pulls: None,
         }
     }
 

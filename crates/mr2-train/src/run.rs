@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use mr2_nn::graph::{Ctx, Mode};
 use mr2_nn::optim::Optimizer;
+use mr2_nn::schedule::Schedule;
 use mr2_stats::{Centre, ClassStats, Estimator, StatsConfig};
 
 use crate::checkpoint::discard_after;
@@ -37,6 +38,7 @@ pub(crate) struct Run<'a> {
     pub(crate) observer: &'a mut dyn FnMut(&Event<'_>),
     pub(crate) context: Ctx,
     pub(crate) optimizer: Box<dyn Optimizer>,
+    pub(crate) schedule: Schedule,
     pub(crate) objective: Box<dyn Objective>,
     pub(crate) statistics: ClassStats,
     pub(crate) progress: Progress,
@@ -62,6 +64,10 @@ impl<'a> Run<'a> {
         let mut objective = job.config.objective.build(classes, dim, dtype, device)?;
         let mut statistics = ClassStats::new(observed(), classes, dim, dtype, device)?;
         let steps_per_epoch = job.train.batches_per_epoch() as u64;
+        let schedule = job
+            .config
+            .schedule
+            .in_steps(job.config.epochs, steps_per_epoch)?;
         let mut progress = Progress::start(steps_per_epoch, classes);
         let mut warnings = Vec::new();
         let saved = saved_state::newest(dir, device, steps_per_epoch, &mut warnings)?;
@@ -85,6 +91,7 @@ impl<'a> Run<'a> {
             observer,
             context,
             optimizer,
+            schedule,
             objective,
             statistics,
             progress,

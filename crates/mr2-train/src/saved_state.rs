@@ -17,7 +17,8 @@ use crate::progress::Progress;
 use crate::run::Run;
 use crate::run_folder::RunDir;
 
-const MODEL: &str = "model.";
+/// What the names of weights and buffers begin with in a checkpoint.
+pub(crate) const MODEL: &str = "model.";
 const OPTIMIZER: &str = "optimizer.";
 const OBJECTIVE: &str = "objective.";
 const STATISTICS: &str = "statistics.";
@@ -59,18 +60,21 @@ impl Saved {
         objective: &mut dyn Objective,
         statistics: &mut ClassStats,
     ) -> Result<Progress> {
-        let part = |prefix: &str| -> HashMap<String, Tensor> {
-            let named = self.tensors.iter();
-            named
-                .filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), t.clone())))
-                .collect()
-        };
+        let part = |prefix| part(&self.tensors, prefix);
         params.load(&part(MODEL))?;
         optimizer.load_state(&part(OPTIMIZER))?;
         objective.load(&part(OBJECTIVE))?;
         statistics.load(&part(STATISTICS))?;
         Ok(self.progress)
     }
+}
+
+/// The tensors whose names begin with `prefix`, without it.
+pub(crate) fn part(tensors: &HashMap<String, Tensor>, prefix: &str) -> HashMap<String, Tensor> {
+    let named = tensors.iter();
+    named
+        .filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), t.clone())))
+        .collect()
 }
 
 /// The newest usable checkpoint of the folder.
@@ -134,7 +138,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+    /// Everything that a checkpoint holds, by name.
+    pub(crate) fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
         let parts = [
             (MODEL, self.job.params.tensors()),
             (OPTIMIZER, self.optimizer.state()?),

@@ -35,13 +35,18 @@ impl Run<'_> {
             pairs: &pairs,
             label_smoothing: config.label_smoothing,
         };
+        self.objective.observe(&features, &pairs)?;
         let objective_loss = self.objective.loss(&input)?;
         let [loss, classification_loss, representation_loss] =
             self.finite_terms(&objective_loss, batch)?;
 
+        if self.progress.batches_done() == 0 {
+            self.progress.counters.pulls = self.pulls(&features, &pairs)?;
+        }
+
         let mut gradients = self.context.backward(&objective_loss.total)?;
         let grad_norm = self.clip(&mut gradients, batch)?;
-        let lr = config.optimizer.lr() * config.schedule.factor(self.progress.step);
+        let lr = config.optimizer.lr() * self.schedule.factor(self.progress.step);
         self.optimizer.step(&gradients, lr)?;
 
         let record = StepRecord {
@@ -84,11 +89,11 @@ impl Run<'_> {
     /// Total, classification and representation loss, known to be finite.
     fn finite_terms(&self, loss: &StepLoss, batch: &Batch) -> Result<[f64; 3]> {
         let scalar = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_scalar::<f64>();
-        let representation = loss.representation.as_ref().map_or(Ok(0.0), scalar)?;
+        let representation = loss.representation.as_ref();
         let terms = [
             scalar(&loss.total)?,
             scalar(&loss.classification)?,
-            representation,
+            representation.map_or(Ok(0.0), |part| scalar(&part.term))?,
         ];
         if terms.iter().all(|term| term.is_finite()) {
             return Ok(terms);

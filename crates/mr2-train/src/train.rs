@@ -9,6 +9,7 @@ use mr2_nn::params::ParamStore;
 use crate::config::{Select, TrainConfig};
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::objective::ObjectiveConfig;
 use crate::result::RunResult;
 use crate::run::Run;
 use crate::run_folder::{RunDir, RunState};
@@ -36,6 +37,55 @@ pub struct Job<'a> {
     pub class_names: &'a [String],
     /// Versions to record in the result.
     pub versions: &'a BTreeMap<String, String>,
+}
+
+impl Job<'_> {
+    /// Checks that everything fits together; [`train`] begins with it.
+    ///
+    /// # Errors
+    /// Names the key and what it accepts.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |key, reason: String| Err(Error::Config { key, reason });
+        self.config.check()?;
+        self.config
+            .schedule
+            .in_steps(self.config.epochs, self.train.batches_per_epoch() as u64)?;
+        self.config.optimizer.build(self.params)?;
+        if let ObjectiveConfig::Mr2(config) = &self.config.objective
+            && let Err(error) = config.check()
+        {
+            return refuse("objective", error.to_string());
+        }
+        if self.config.select == Select::BestValidation && self.validation.is_none() {
+            let reason = "best_validation needs a validation part, and the data has none: carve one \
+                          from the training set, or select = \"last\"";
+            return refuse("select", reason.to_string());
+        }
+        if self.class_names.len() != self.model.classes() {
+            let (data, model) = (self.class_names.len(), self.model.classes());
+            return refuse(
+                "model",
+                format!("the data has {data} classes, the model {model}"),
+            );
+        }
+        let test = self.test.set().split();
+        if test != Split::Test {
+            return refuse(
+                "test",
+                format!("needs a loader of the test part, got {test:?}"),
+            );
+        }
+        // Nothing but validation data may select, and by default the last epoch is tested anyway.
+        if let Some(part) = self.validation.map(|loader| loader.set().split())
+            && part != Split::Validation
+        {
+            return refuse(
+                "validation",
+                format!("needs a loader of the validation part, got {part:?}"),
+            );
+        }
+        Ok(())
+    }
 }
 
 /// Whether a run begins or continues.
@@ -75,7 +125,7 @@ pub fn train(
     stop: &StopFlag,
     observer: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Outcome> {
-    check(job)?;
+    job.check()?;
     match (start, dir.state()) {
         (Start::Fresh, RunState::Empty) => dir.save_config(job.config_text)?,
         (Start::Fresh, _) => {
@@ -105,38 +155,4 @@ pub fn train(
             step: run.progress.step,
         })
     }
-}
-
-fn check(job: &Job<'_>) -> Result<()> {
-    job.config.check()?;
-    let refuse = |key, reason: String| Err(Error::Config { key, reason });
-    if job.config.select == Select::BestValidation && job.validation.is_none() {
-        let reason = "best_validation needs a validation part, and the data has none: carve one \
-                      from the training set, or select = \"last\"";
-        return refuse("select", reason.to_string());
-    }
-    if job.class_names.len() != job.model.classes() {
-        let (data, model) = (job.class_names.len(), job.model.classes());
-        return refuse(
-            "model",
-            format!("the data has {data} classes, the model {model}"),
-        );
-    }
-    let test = job.test.set().split();
-    if test != Split::Test {
-        return refuse(
-            "test",
-            format!("needs a loader of the test part, got {test:?}"),
-        );
-    }
-    // Nothing but validation data may select, and by default the last epoch is tested anyway.
-    if let Some(part) = job.validation.map(|loader| loader.set().split())
-        && part != Split::Validation
-    {
-        return refuse(
-            "validation",
-            format!("needs a loader of the validation part, got {part:?}"),
-        );
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! `mr2 audit`: the class-wise report of anyone's predictions.
 
 mod class_names;
+mod class_rows;
 mod csv_file;
 mod csv_header;
 mod measures;
@@ -12,8 +13,16 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
+pub use class_rows::{ClassRow, TakenFor};
+pub use measures::{Measure, Measures, Mistake};
+pub use predictions::{Audited, from_run};
+pub use sections::report;
+
+use super::Output;
 use crate::report::document::Block;
+use crate::report::files::{FORMAT_VERSION, Report};
 use crate::report::terminal;
 
 /// A file to try the command with.
@@ -50,6 +59,20 @@ FILE is one of
 
 Scores may be logits or probabilities; rows that are non-negative and sum to 1 are taken as probabilities.
 
+--json prints an object. Accuracies and shares are fractions of 1, classes are indices into class_names,
+intervals are {low, high} at 95 %, and what isn't known, such as the accuracy of a class without images, is null:
+  format_version, source, images, class_names
+  measures       by name (overall, mean_recall, easy, medium, hard, gap, worst_class, worst_decile, cvar,
+                 macro_f1, and with scores top5, ece): name in words, value, interval
+  thirds         easy, medium, hard: the classes of each
+  worst_class, worst_decile, chosen_on
+                 chosen_on is same_run_optimistic: thirds and worst classes are chosen on these predictions
+  classes        worst first: class, name, images, correct, accuracy, interval, wrongly_predicted,
+                 most_taken_for (class, name, images)
+  mistakes       most frequent first: label, label_name, prediction, prediction_name, images, share, interval
+  calibration    with scores: ece, bins (count, confidence, accuracy)
+  bootstrap      resamples, level, seed of the intervals of measures
+
 Example:
   mr2 audit --example > predictions.csv
   mr2 audit --predictions predictions.csv --out audit")]
@@ -73,7 +96,7 @@ pub struct Args {
 /// # Errors
 /// When the predictions can't be read or the report can't be written; the message names file, line
 /// and column.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
     if args.example {
         write!(out, "{EXAMPLE}")?;
         return Ok(());
@@ -85,6 +108,48 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let classes = class_names::given(&args.classes)?;
     let audited = predictions::read(path, classes.as_deref())?;
     let report = sections::report(&audited)?;
+    if let Some(folder) = &args.out {
+        report.write(folder)?;
+    }
+    if output.json {
+        return print_json(&report.data, out);
+    }
+    print(&report, "--out DIR writes all of them", out)?;
+    if let Some(folder) = &args.out {
+        writeln!(
+            out,
+            "\nReport: {} (also .md, .tex, .json; plots in plots/)",
+            folder.join("report.html").display()
+        )?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Versioned<'a> {
+    format_version: u32,
+    #[serde(flatten)]
+    measures: &'a Measures,
+}
+
+/// Prints the numbers as JSON, with the version of their format.
+///
+/// # Errors
+/// When it can't be written.
+pub fn print_json(measures: &Measures, out: &mut dyn Write) -> Result<()> {
+    let versioned = Versioned {
+        format_version: FORMAT_VERSION,
+        measures,
+    };
+    writeln!(out, "{}", serde_json::to_string_pretty(&versioned)?)?;
+    Ok(())
+}
+
+/// Prints the report's tables; a note in those that are shortened says what shows all rows.
+///
+/// # Errors
+/// When it can't be written.
+pub fn print(report: &Report<Measures>, all_rows: &str, out: &mut dyn Write) -> Result<()> {
     let style = terminal::Style::of_stdout();
     writeln!(out, "{}", report.document.title)?;
     for line in &report.document.summary {
@@ -100,17 +165,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
             write!(
                 out,
                 "\n{}",
-                terminal::render_table(&sections::shortened(table), style)
+                terminal::render_table(&sections::shortened(table, all_rows), style)
             )?;
         }
-    }
-    if let Some(folder) = &args.out {
-        report.write(folder)?;
-        writeln!(
-            out,
-            "\nReport: {} (also .md, .tex, .json; plots in plots/)",
-            folder.join("report.html").display()
-        )?;
     }
     Ok(())
 }

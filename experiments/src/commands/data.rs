@@ -1,11 +1,14 @@
 //! `mr2 data`: what data sets there are, and whether one on disk is whole.
 
+mod check;
+
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Subcommand;
-use mr2_data::open;
+use mr2_data::{Error, open};
+use serde::Serialize;
 
 use super::Output;
 use crate::assemble::{data_root, dataset_names, descriptor};
@@ -22,9 +25,15 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the data sets and where each can be had.
+    /// List the data sets, whether each is here, and where it can be had.
+    ///
+    /// With --json, a list of objects: name, state (whole, missing or damaged), problem (null where it
+    /// is whole), folder, summary, source, licence.
     List,
-    /// Read a data set as training would: files, checksums, counts, labels.
+    /// Read a data set as training would, and say what was checked: files, checksums, counts, labels.
+    ///
+    /// With --json, an object: name, folder, images (of each part), classes (with the images of each
+    /// part), files (each with the checksum that it has, or null where none is known), label_order_checked.
     Check {
         /// A name that `mr2 data list` prints, or the path of a descriptor.
         name: String,
@@ -38,45 +47,69 @@ enum Action {
 pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
     let root = data_root(args.data_root.as_deref());
     match &args.action {
-        Action::List => {
-            for name in dataset_names(&root)? {
-                let (descriptor, folder) = descriptor(&name, &root)?;
-                let here = if open(&descriptor, &folder, None).is_ok() {
-                    "here"
-                } else {
-                    "not here"
-                };
-                writeln!(out, "{name:20} {here:9} {}", descriptor.summary)?;
-                writeln!(out, "{:31}{}", "", descriptor.source)?;
+        Action::List => list(&root, output, out),
+        Action::Check { name } => check::run(name, &root, output, out),
+    }
+}
+
+/// What is found of a data set.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Whole,
+    Missing,
+    Damaged,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    state: State,
+    problem: Option<String>,
+    folder: PathBuf,
+    summary: String,
+    source: String,
+    licence: String,
+}
+
+fn list(root: &Path, output: &Output, out: &mut dyn Write) -> Result<()> {
+    let mut listed = Vec::new();
+    for name in dataset_names(root)? {
+        let (descriptor, folder) = descriptor(&name, root)?;
+        let (state, problem) = match open(&descriptor, &folder, None) {
+            Ok(_) => (State::Whole, None),
+            Err(error @ Error::NotFound { .. }) => (State::Missing, Some(error.to_string())),
+            Err(error) => (State::Damaged, Some(error.to_string())),
+        };
+        listed.push(Listed {
+            name,
+            state,
+            problem,
+            folder,
+            summary: descriptor.summary,
+            source: descriptor.source,
+            licence: descriptor.licence,
+        });
+    }
+    if output.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?;
+        return Ok(());
+    }
+    for data in &listed {
+        let state = match data.state {
+            State::Whole => "here",
+            State::Missing => "not here",
+            State::Damaged => "damaged",
+        };
+        writeln!(out, "{:20} {state:9} {}", data.name, data.summary)?;
+        let folder = data.folder.display();
+        match data.state {
+            State::Whole => writeln!(out, "{:31}in {folder}", "")?,
+            State::Missing => {
+                writeln!(out, "{:31}from {}", "", data.source)?;
+                writeln!(out, "{:31}into {folder}", "")?;
             }
-        }
-        Action::Check { name } => {
-            let (descriptor, folder) = descriptor(name, &root)?;
-            let splits = open(&descriptor, &folder, None)?;
-            let counts = [("training", &splits.train), ("test", &splits.test)];
-            if output.json {
-                let json: serde_json::Map<_, _> = counts
-                    .iter()
-                    .map(|(part, set)| ((*part).to_string(), set.counts().into()))
-                    .collect();
-                writeln!(out, "{}", serde_json::to_string_pretty(&json)?)?;
-                return Ok(());
-            }
-            for (part, set) in counts {
-                let counts = set.counts();
-                let range = (
-                    counts.iter().min().unwrap_or(&0),
-                    counts.iter().max().unwrap_or(&0),
-                );
-                writeln!(
-                    out,
-                    "{name}: {} {part} images, {} classes, {} to {} images a class",
-                    set.len(),
-                    counts.len(),
-                    range.0,
-                    range.1
-                )?;
-            }
+            State::Damaged => writeln!(out, "{:31}`mr2 data check {}` says how", "", data.name)?,
         }
     }
     Ok(())

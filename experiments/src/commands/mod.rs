@@ -6,11 +6,14 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 pub mod audit;
+pub mod bench;
 pub mod data;
+pub mod eval;
 pub mod models;
 pub mod presets;
 pub mod report;
 pub mod train;
+pub mod tune;
 
 /// Measure and reduce class-wise accuracy disparity in image classifiers.
 #[derive(Parser)]
@@ -30,7 +33,7 @@ struct Cli {
 /// How much is said, and how.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Output {
-    /// Say nothing on stderr but warnings and errors.
+    /// Say nothing on stderr but errors.
     #[arg(long, global = true)]
     pub quiet: bool,
     /// Print results on stdout as JSON.
@@ -42,6 +45,10 @@ pub struct Output {
 enum Command {
     /// Train the run that a TOML file describes, into a run folder.
     Train(train::Args),
+    /// Choose hyperparameters on validation images, with the budget in a file.
+    Tune(tune::Args),
+    /// The class-wise report of a run's weights on its test, validation or training images.
+    Eval(eval::Args),
     /// Tables and plots from run folders: Markdown, LaTeX, HTML, SVG, PNG.
     Report(report::Args),
     /// The class-wise report of anyone's predictions; no training.
@@ -52,6 +59,8 @@ enum Command {
     Models(models::Args),
     /// List the MR2 presets, or print one as the block to paste into a run file.
     Presets(presets::Args),
+    /// Time the MR2 loss or a training step.
+    Bench(bench::Args),
 }
 
 /// Parses the command line and runs the command; the number is the exit status.
@@ -63,11 +72,14 @@ pub fn main(out: &mut dyn Write) -> Result<u8> {
     init_logging(&cli.output);
     match &cli.command {
         Command::Train(args) => return train::run(args, &cli.output, out),
-        Command::Report(args) => report::run(args, out)?,
-        Command::Audit(args) => audit::run(args, out)?,
+        Command::Tune(args) => return tune::run(args, &cli.output, out),
+        Command::Eval(args) => eval::run(args, &cli.output, out)?,
+        Command::Report(args) => report::run(args, &cli.output, out)?,
+        Command::Audit(args) => audit::run(args, &cli.output, out)?,
         Command::Data(args) => data::run(args, &cli.output, out)?,
         Command::Models(args) => models::run(args, &cli.output, out)?,
-        Command::Presets(args) => presets::run(args, out)?,
+        Command::Presets(args) => presets::run(args, &cli.output, out)?,
+        Command::Bench(args) => bench::run(args, &cli.output, out)?,
     }
     Ok(0)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use super::Output;
 use crate::report::comparison::compare;
 use crate::report::document::Block;
 use crate::report::{run_folders, tables, terminal};
@@ -19,15 +20,16 @@ use crate::report::{run_folders, tables, terminal};
 #[command(
     after_help = "Example: mr2 report runs/quickstart --out runs/quickstart/report\n\
                   Open report.html in a browser (one file, no scripts); report.tex has the tables for a paper; \
-                  report.json has every number. Plots are in plots/ as SVG and PNG."
+                  report.json has every number, and --json prints it. Plots are in plots/ as SVG and PNG."
 )]
 pub struct Args {
     /// Run folders made by `mr2 train`, or folders that hold run folders.
     #[arg(required = true, value_name = "DIR")]
     runs: Vec<PathBuf>,
-    /// Folder for the report; files of an earlier report there are replaced.
+    /// Folder for the report [default: print the tables only]. An earlier report there is replaced;
+    /// other files stay.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: Option<PathBuf>,
     /// Method to compare with and to choose the thirds on [default: the runs of plain cross-entropy].
     #[arg(long, value_name = "NAME")]
     reference: Option<String>,
@@ -38,24 +40,23 @@ pub struct Args {
 /// # Errors
 /// When a run folder is missing, unfinished or invalid, when runs can't be compared, or when the
 /// report can't be written; the message names the file.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
     let found = run_folders::find(&args.runs)?;
     for folder in &found.unfinished {
         tracing::warn!("{}: not finished, left out", folder.display());
     }
     let report = compare(&found, args.reference.as_deref())
         .context("these runs can't be put into one report")?;
-    report.write(&args.out)?;
-    let style = terminal::Style::of_stdout();
-    let class_report = &report.data.class_report;
-    writeln!(
-        out,
-        "{}",
-        terminal::render_table(&tables::main_table(class_report), style)
-    )?;
-    if let Some(table) = tables::difference_table(class_report) {
-        writeln!(out, "{}", terminal::render_table(&table, style))?;
+    if let Some(folder) = &args.out {
+        report.write(folder)?;
     }
+    if output.json {
+        out.write_all(&report.json()?)?;
+        return Ok(());
+    }
+    let style = terminal::Style::of_stdout();
+    let headline = tables::headline(&report.data.class_report);
+    writeln!(out, "{}", terminal::render_tables(&headline, style))?;
     for block in report
         .document
         .sections
@@ -63,20 +64,17 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         .flat_map(|section| &section.blocks)
     {
         if let Block::Claims { claims } = block {
-            writeln!(out, "{}", terminal::render_claims(claims, style))?;
+            write!(out, "{}", terminal::render_claims(claims, style))?;
         }
     }
-    let file = |name: &str| args.out.join(name).display().to_string();
-    writeln!(
-        out,
-        "Report: {} (also .md, .tex, .json)",
-        file("report.html")
-    )?;
-    writeln!(
-        out,
-        "Plots:  {} ({} as SVG and PNG)",
-        file("plots"),
-        report.plots.len()
-    )?;
+    if let Some(folder) = &args.out {
+        writeln!(
+            out,
+            "\nReport: {} (also .md, .tex, .json)\nPlots:  {} ({} as SVG and PNG)",
+            folder.join("report.html").display(),
+            folder.join("plots").display(),
+            report.plots.len()
+        )?;
+    }
     Ok(())
 }

@@ -7,10 +7,10 @@ use anyhow::{Result, bail};
 use mr2_train::{Outcome, RunDir, RunResult, RunState, Start};
 
 use super::{Output, set_threads};
-use crate::assemble::{data, data_root, model};
+use crate::assemble::{Data, data, data_root};
 use crate::config::RunFile;
 use crate::progress::Progress;
-use crate::run::train_into;
+use crate::run::{train_into, with_job};
 use crate::stop::{STOPPED, on_signals};
 
 /// Train the run that a TOML file describes.
@@ -19,7 +19,8 @@ use crate::stop::{STOPPED, on_signals};
 /// CSV), checkpoint/ and tb/ (TensorBoard). Ctrl-C saves and stops; --resume continues to the same bits.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example: mr2 train --config experiments/runs/quickstart-mr2.toml --set training.seed=2 --out runs/mr2-seed2"
+    after_help = "--json prints what result.json holds; with --dry-run, the configuration and the run's size.\n\n\
+                  Example: mr2 train --config experiments/runs/quickstart-mr2.toml --set training.seed=2 --out runs/mr2-seed2"
 )]
 pub struct Args {
     /// The run file; experiments/runs/ has some, and every key must be there.
@@ -53,7 +54,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     let file = RunFile::read(&args.config, &args.overrides)?;
     let data = data(&file.config, &data_root(args.data_root.as_deref()))?;
     if args.dry_run {
-        dry_run(&file, &data, out)?;
+        dry_run(&file, &data, output, out)?;
         return Ok(0);
     }
     if !args.resume && RunDir::state_of(&args.out) != RunState::Empty {
@@ -96,26 +97,47 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     Ok(0)
 }
 
-fn dry_run(file: &RunFile, data: &crate::assemble::Data, out: &mut dyn Write) -> Result<()> {
-    let config = &file.config;
-    let classes = data.splits.train.classes().len();
-    let device = candle_core::Device::Cpu;
-    let model = model(config, data.descriptor.channels, classes, &device)?;
-    let parameters: usize = model
-        .params
-        .parameters()
-        .iter()
-        .map(|(_, v)| v.elem_count())
-        .sum();
-    let batches = crate::assemble::train_loader(config, data, &device)?.batches_per_epoch() as u64;
+/// A run's size.
+#[derive(serde::Serialize)]
+struct DryRun<'a> {
+    config: &'a toml::Table,
+    training_images: usize,
+    validation_images: usize,
+    test_images: usize,
+    classes: usize,
+    parameters: usize,
+    steps: u64,
+}
+
+fn dry_run(file: &RunFile, data: &Data, output: &Output, out: &mut dyn Write) -> Result<()> {
+    let run = with_job(file, data, |job| {
+        job.check()?;
+        let parameters = job.params.parameters();
+        Ok(DryRun {
+            config: &file.table,
+            training_images: job.train.set().len(),
+            validation_images: job.validation.map_or(0, |part| part.set().len()),
+            test_images: job.test.set().len(),
+            classes: job.class_names.len(),
+            parameters: parameters.iter().map(|(_, var)| var.elem_count()).sum(),
+            steps: job.config.epochs * job.train.batches_per_epoch() as u64,
+        })
+    })?;
+    if output.json {
+        serde_json::to_writer_pretty(&mut *out, &run)?;
+        writeln!(out)?;
+        return Ok(());
+    }
     write!(out, "{}", file.to_toml()?)?;
     writeln!(
         out,
-        "\n# {} training, {} validation and {} test images, {classes} classes; {parameters} parameters; {} steps",
-        data.splits.train.len(),
-        data.splits.validation.as_ref().map_or(0, |set| set.len()),
-        data.splits.test.len(),
-        config.training.epochs * batches
+        "\n# {} training, {} validation and {} test images, {} classes; {} parameters; {} steps",
+        run.training_images,
+        run.validation_images,
+        run.test_images,
+        run.classes,
+        run.parameters,
+        run.steps
     )?;
     Ok(())
 }

@@ -64,7 +64,7 @@ pub fn compare(found: &Found, reference: Option<&str>) -> Result<Report<Comparis
     let sections = vec![
         accuracy_section(&report, names),
         verdict_section(&report, &premise, methods[0].name),
-        sections::classes(&report, names, &mut plots),
+        sections::classes(&methods, &report, names, &mut plots),
         sections::mistakes(&methods, names, &mut plots)?,
         sections::training(&methods, names, &report, &mut plots),
         sections::runs(found),
@@ -269,7 +269,7 @@ fn verdict_section(report: &ClassReport, premise: &PremiseTest, reference: &str)
             Premise::Undecided { .. } => Tone::Open,
         },
     }];
-    claims.extend(tables::claims(report));
+    claims.extend(super::claims::claims(report));
     Section {
         title: "What the numbers say".into(),
         blocks: vec![

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::document::Document;
+use super::folder;
 use super::plots::Scene;
 use super::{html, latex, markdown};
 
@@ -32,49 +33,43 @@ struct ReportJson<'a, D> {
 }
 
 impl<D: Serialize> Report<D> {
-    /// Writes the report into `folder`, which is made where it is missing; returns the files.
+    /// The content of `report.json`.
     ///
     /// # Errors
-    /// Names the file that can't be written.
-    pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
-        let plots = folder.join("plots");
-        std::fs::create_dir_all(&plots)
-            .with_context(|| format!("{}: cannot make the folder", plots.display()))?;
-        let mut written = Vec::new();
-        let mut write = |path: PathBuf, bytes: &[u8]| -> Result<()> {
-            std::fs::write(&path, bytes)
-                .with_context(|| format!("{}: cannot write it", path.display()))?;
-            written.push(path);
-            Ok(())
-        };
-        let mut inline = BTreeMap::new();
-        for (name, scene) in &self.plots {
-            let svg = scene.svg()?;
-            write(plots.join(format!("{name}.svg")), svg.as_bytes())?;
-            write(plots.join(format!("{name}.png")), &scene.png()?)?;
-            inline.insert(name.clone(), svg);
-        }
-        let json = ReportJson {
+    /// When `data` can't be written as JSON.
+    pub fn json(&self) -> Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(&ReportJson {
             format_version: FORMAT_VERSION,
             document: &self.document,
             data: &self.data,
-        };
-        let mut json = serde_json::to_vec_pretty(&json)?;
+        })?;
         json.push(b'\n');
-        write(folder.join("report.json"), &json)?;
-        write(
-            folder.join("report.md"),
-            markdown::render(&self.document).as_bytes(),
-        )?;
-        write(
-            folder.join("report.tex"),
-            latex::render(&self.document).as_bytes(),
-        )?;
-        write(
-            folder.join("report.html"),
-            html::render(&self.document, &inline).as_bytes(),
-        )?;
-        Ok(written)
+        Ok(json)
+    }
+
+    /// Writes the report into `folder`, which is made where it is missing; returns the files.
+    ///
+    /// An earlier report there is replaced, and stays whole if anything fails. Other files in the
+    /// folder stay as they are.
+    ///
+    /// # Errors
+    /// Names the file that can't be written, or that would be overwritten and is no report's.
+    pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = BTreeMap::new();
+        let mut inline = BTreeMap::new();
+        for (name, scene) in &self.plots {
+            let svg = scene.svg()?;
+            files.insert(format!("plots/{name}.png"), scene.png()?);
+            files.insert(format!("plots/{name}.svg"), svg.clone().into_bytes());
+            inline.insert(name.clone(), svg);
+        }
+        let page = html::render(&self.document, &inline);
+        files.insert(folder::INDEX.into(), self.json()?);
+        files.insert("report.md".into(), markdown::render(&self.document).into());
+        files.insert("report.tex".into(), latex::render(&self.document).into());
+        files.insert("report.html".into(), page.into());
+        folder::replace(folder, &files)?;
+        Ok(files.keys().map(|name| folder.join(name)).collect())
     }
 }
 

@@ -211,6 +211,25 @@ Thirds: cross-fitted.
 }
 
 #[test]
+fn a_note_that_several_tables_share_is_printed_once_below_them() {
+    let plain = Style {
+        colour: false,
+        width: None,
+    };
+    let mut second = table();
+    second.title = "Differences".into();
+    second.notes.insert(0, "Mean over seeds.".into());
+    let text = terminal::render_tables(&[table(), second], plain);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(text.matches("Thirds: cross-fitted.").count(), 1);
+    assert_eq!(
+        lines[lines.len() - 3..],
+        ["", "Thirds: cross-fitted.", "Mean over seeds."]
+    );
+    assert!(text.contains("unknown\n\nDifferences\nmethod"), "{text}");
+}
+
+#[test]
 fn a_narrow_terminal_gets_blocks_that_repeat_the_first_column() {
     let narrow = Style {
         colour: false,

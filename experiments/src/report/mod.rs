@@ -2,13 +2,15 @@
 //!
 //! [`markdown`], [`latex`], [`html`] and [`terminal`] write one and the same document; [`plots`] turns
 //! numbers into pictures; [`tables`] lays a [`mr2_metrics::ClassReport`] out; [`run_folders`] reads what
-//! `mr2 train` wrote; [`files`] puts everything on disk. Words of the user are escaped in [`escape`] only.
+//! `mr2 train` wrote; [`files`] says what is put on disk and [`folder`] how. Words of the user are escaped in [`escape`] only.
 
 pub mod cell;
+pub mod claims;
 pub mod comparison;
 pub mod document;
 pub mod escape;
 pub mod files;
+pub mod folder;
 #[cfg(test)]
 mod golden;
 pub mod html;

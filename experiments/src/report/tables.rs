@@ -1,11 +1,9 @@
 //! A [`ClassReport`] laid out as tables, with what a reader must know below each.
 
-use mr2_metrics::{
-    ClassReport, MeanSd, MethodRow, Metric, SplitSource, Thirds, Verdict, hardest_first,
-};
+use mr2_metrics::{ClassReport, MeanSd, MethodRow, Metric, SplitSource, Thirds, hardest_first};
 
 use super::cell::{Cell, Scale};
-use super::document::{Claim, Column, Table, Tone};
+use super::document::{Column, Table};
 
 /// Up to this many classes the members of each third are listed.
 const LISTED_CLASSES: usize = 40;
@@ -34,6 +32,13 @@ pub fn main_table(report: &ClassReport) -> Table {
     table.notes.push(MEAN_NOTE.into());
     table.notes.push(chosen_on(report));
     table
+}
+
+/// What a reader wants first: the main table, and the differences where there are any.
+pub fn headline(report: &ClassReport) -> Vec<Table> {
+    let mut tables = vec![main_table(report)];
+    tables.extend(difference_table(report));
+    tables
 }
 
 /// What doesn't fit beside it: recall, decile, CVaR, F1, top-5, calibration.
@@ -253,41 +258,6 @@ pub fn class_table(report: &ClassReport, names: &[String]) -> Table {
         reference.name
     ));
     table
-}
-
-/// A verdict for each method on overall accuracy, the hard third and the worst class.
-pub fn claims(report: &ClassReport) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    for row in report
-        .rows
-        .iter()
-        .filter(|row| row.name != report.reference)
-    {
-        for metric in [Metric::Overall, Metric::Hard, Metric::WorstClass] {
-            let Some(comparison) = row.cell(metric).and_then(|c| c.against_reference.as_ref())
-            else {
-                continue;
-            };
-            let verdict = comparison.verdict;
-            claims.push(Claim {
-                claim: format!(
-                    "{} against {}, {}",
-                    row.name,
-                    report.reference,
-                    metric.title()
-                ),
-                published: None,
-                ours: Cell::difference(Some(&comparison.paired), Scale::Percent).plain(),
-                verdict: verdict.to_string(),
-                tone: match verdict {
-                    Verdict::Better => Tone::For,
-                    Verdict::Worse => Tone::Against,
-                    Verdict::Undecided { .. } | Verdict::Identical => Tone::Open,
-                },
-            });
-        }
-    }
-    claims
 }
 
 /// A class's name, or its index where names are missing.

@@ -20,6 +20,33 @@ const GAP: &str = "  ";
 
 /// The table with its caption above and its notes below.
 pub fn render_table(table: &Table, style: Style) -> String {
+    render_tables(std::slice::from_ref(table), style)
+}
+
+/// Tables with the notes of all of them below the last, each note once.
+pub fn render_tables(tables: &[Table], style: Style) -> String {
+    let bodies: Vec<String> = tables.iter().map(|table| body(table, style)).collect();
+    let mut text = bodies.join("\n");
+    let mut notes: Vec<&String> = Vec::new();
+    for note in tables.iter().flat_map(|table| &table.notes) {
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    if tables.len() > 1 && !notes.is_empty() {
+        text.push('\n');
+    }
+    for note in notes {
+        for line in wrap(&escape(note), style.width) {
+            text.push_str(&style.dim(&line));
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Caption, heads and rows.
+fn body(table: &Table, style: Style) -> String {
     let cells: Vec<Vec<String>> = table
         .rows
         .iter()
@@ -50,12 +77,6 @@ pub fn render_table(table: &Table, style: Style) -> String {
         ));
         for row in &cells {
             text.push_str(&line(row));
-            text.push('\n');
-        }
-    }
-    for note in &table.notes {
-        for line in wrap(&escape(note), style.width) {
-            text.push_str(&style.dim(&line));
             text.push('\n');
         }
     }

@@ -63,7 +63,8 @@ fn open_archive<'a>(files: &Files, archive: &str, wanted: &[String]) -> Result<B
     let mut reader = tar::Archive::new(limited);
     let failed = |cause: io::Error| Error::unpack(&path, cause);
     let mut members = HashMap::new();
-    for entry in reader.entries().map_err(failed)? {
+    // Raw: a long name would be read into memory whole, and the batches have short ones.
+    for entry in reader.entries().map_err(failed)?.raw(true) {
         let mut entry = entry.map_err(failed)?;
         let name = entry.path().map_err(failed)?.to_string_lossy().into_owned();
         let name = name.trim_start_matches("./");

@@ -1,6 +1,7 @@
 //! Parquet files as the Hugging Face Hub keeps images in: a struct column {bytes, path} of encoded
 //! images and an integer column of labels, found by name.
 
+use super::parquet_pages::CheckedPages;
 use super::{Part, class_labels};
 use crate::decode;
 use crate::error::{Error, Result};
@@ -8,7 +9,7 @@ use crate::files::{Files, MAX_BYTES};
 use crate::source::Source;
 use bytes::Bytes;
 use parquet::basic::Type;
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
@@ -31,27 +32,16 @@ pub(crate) struct Columns<'a> {
 /// Reads the rows of `names` in order.
 pub(crate) fn read(files: &Files, names: &[String], columns: &Columns) -> Result<Part> {
     let (mut encoded, mut pixels, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    let mut kept = 0u64;
+    let mut kept = 0;
     for name in names {
         let path = files.path(name);
         let bytes = files.read(name)?;
-        let (images, numbers) = read_file(&path, bytes, columns)?;
+        let (images, numbers) = read_file(&path, bytes, columns, &mut kept)?;
         labels.extend(class_labels(&path, &numbers, columns.classes)?);
         for (row, image) in images.into_iter().enumerate() {
-            let of = |size: (usize, usize)| size.0 * size.1 * columns.channels;
-            kept += columns.size.map_or(image.len(), of) as u64;
-            if kept > MAX_BYTES {
-                let what = "what the images unpack to";
-                return Err(Error::TooLarge {
-                    path,
-                    what,
-                    bytes: kept,
-                    limit: MAX_BYTES,
-                });
-            }
             match columns.size {
-                Some(size) => decode_one(&path, row, image.data(), size, columns, &mut pixels)?,
-                None => encoded.push(image.data().to_vec()),
+                Some(size) => decode_one(&path, row, &image, size, columns, &mut pixels)?,
+                None => encoded.push(image),
             }
         }
     }
@@ -102,11 +92,13 @@ fn decode_one(
     Ok(())
 }
 
-type Rows = (Vec<ByteArray>, Vec<i64>);
+/// Encoded images, copied out of the pages that they came in, and labels.
+type Rows = (Vec<Vec<u8>>, Vec<i64>);
 
 /// The parquet crate is not written for hostile files and can panic on them; here that is an error.
-fn read_file(path: &Path, bytes: Vec<u8>, columns: &Columns) -> Result<Rows> {
-    catch_unwind(AssertUnwindSafe(|| read_rows(path, bytes, columns))).unwrap_or_else(|_| {
+fn read_file(path: &Path, bytes: Vec<u8>, columns: &Columns, kept: &mut u64) -> Result<Rows> {
+    let read = AssertUnwindSafe(|| read_rows(path, bytes, columns, kept));
+    catch_unwind(read).unwrap_or_else(|_| {
         Err(Error::parquet(
             path,
             "its structure is damaged: get it again",
@@ -114,7 +106,7 @@ fn read_file(path: &Path, bytes: Vec<u8>, columns: &Columns) -> Result<Rows> {
     })
 }
 
-fn read_rows(path: &Path, bytes: Vec<u8>, columns: &Columns) -> Result<Rows> {
+fn read_rows(path: &Path, bytes: Vec<u8>, columns: &Columns, kept: &mut u64) -> Result<Rows> {
     let damaged = |error: ParquetError| Error::parquet(path, format!("{error}: get it again"));
     let file = SerializedFileReader::new(Bytes::from(bytes)).map_err(damaged)?;
     let schema = file.metadata().file_metadata().schema_descr();
@@ -138,10 +130,35 @@ fn read_rows(path: &Path, bytes: Vec<u8>, columns: &Columns) -> Result<Rows> {
     };
     let image = find(&format!("{}.bytes", columns.image), &[Type::BYTE_ARRAY])?;
     let label = find(columns.label, &[Type::INT64, Type::INT32])?;
+    // A dictionary makes millions of rows of a few bytes, so each row is counted as it comes.
+    let unpacked = columns.size.map_or(0, |(h, w)| h * w * columns.channels);
+    let mut keep = |bytes: usize| {
+        *kept = kept.saturating_add(bytes as u64);
+        match *kept > MAX_BYTES {
+            false => Ok(()),
+            true => Err(Error::TooLarge {
+                path: path.to_path_buf(),
+                what: "what the images unpack to",
+                bytes: *kept,
+                limit: MAX_BYTES,
+            }),
+        }
+    };
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     for index in 0..file.num_row_groups() {
         let group = file.get_row_group(index).map_err(damaged)?;
-        read_group(path, &*group, (image, label), (&mut images, &mut labels))?;
+        let take_image = |encoded: ByteArray| {
+            keep(encoded.len().max(unpacked) + size_of::<Vec<u8>>())?;
+            images.push(encoded.data().to_vec());
+            Ok(())
+        };
+        read_images(path, &*group, image, take_image)?;
+        let take_label = |number: i64| {
+            keep(size_of::<i64>())?;
+            labels.push(number);
+            Ok(())
+        };
+        read_labels(path, &*group, label, take_label)?;
     }
     if images.len() != labels.len() {
         return Err(Error::Count {
@@ -155,44 +172,56 @@ fn read_rows(path: &Path, bytes: Vec<u8>, columns: &Columns) -> Result<Rows> {
     Ok((images, labels))
 }
 
-fn read_group(
+fn read_images(
     path: &Path,
     group: &dyn RowGroupReader,
-    (image, label): (usize, usize),
-    (images, labels): (&mut Vec<ByteArray>, &mut Vec<i64>),
+    index: usize,
+    take: impl FnMut(ByteArray) -> Result<()>,
 ) -> Result<()> {
-    let damaged = |error: ParquetError| Error::parquet(path, format!("{error}: get it again"));
-    for index in [image, label] {
-        let size = group.metadata().column(index).uncompressed_size();
-        if u64::try_from(size).unwrap_or(u64::MAX) > MAX_BYTES {
-            let (path, what) = (path.to_path_buf(), "a column");
-            return Err(Error::TooLarge {
-                path,
-                what,
-                bytes: size as u64,
-                limit: MAX_BYTES,
-            });
-        }
+    match column_reader(path, group, index)? {
+        ColumnReader::ByteArrayColumnReader(reader) => column(path, reader, take),
+        _ => Err(Error::parquet(path, "the image column changes its type")),
     }
-    match group.get_column_reader(image).map_err(damaged)? {
-        ColumnReader::ByteArrayColumnReader(reader) => {
-            column(path, reader, |image| images.push(image))?;
-        }
-        _ => return Err(Error::parquet(path, "the image column changes its type")),
+}
+
+fn read_labels(
+    path: &Path,
+    group: &dyn RowGroupReader,
+    index: usize,
+    mut take: impl FnMut(i64) -> Result<()>,
+) -> Result<()> {
+    match column_reader(path, group, index)? {
+        ColumnReader::Int64ColumnReader(reader) => column(path, reader, take),
+        ColumnReader::Int32ColumnReader(reader) => column(path, reader, |l| take(l.into())),
+        _ => Err(Error::parquet(path, "the label column changes its type")),
     }
-    match group.get_column_reader(label).map_err(damaged)? {
-        ColumnReader::Int64ColumnReader(reader) => column(path, reader, |l| labels.push(l))?,
-        ColumnReader::Int32ColumnReader(reader) => column(path, reader, |l| labels.push(l.into()))?,
-        _ => return Err(Error::parquet(path, "the label column changes its type")),
+}
+
+fn column_reader(path: &Path, group: &dyn RowGroupReader, index: usize) -> Result<ColumnReader> {
+    let size = group.metadata().column(index).uncompressed_size();
+    if u64::try_from(size).unwrap_or(u64::MAX) > MAX_BYTES {
+        return Err(Error::TooLarge {
+            path: path.to_path_buf(),
+            what: "a column",
+            bytes: size as u64,
+            limit: MAX_BYTES,
+        });
     }
-    Ok(())
+    let pages = group
+        .get_column_page_reader(index)
+        .map_err(|error| Error::parquet(path, format!("{error}: get it again")))?;
+    let description = group.metadata().schema_descr().column(index);
+    Ok(get_column_reader(
+        description,
+        Box::new(CheckedPages(pages)),
+    ))
 }
 
 /// Hands every value of a column to `take`; a missing value is an error.
 fn column<T: DataType>(
     path: &Path,
     mut reader: ColumnReaderImpl<T>,
-    mut take: impl FnMut(T::T),
+    mut take: impl FnMut(T::T) -> Result<()>,
 ) -> Result<()> {
     let mut row = 0;
     loop {
@@ -210,7 +239,7 @@ fn column<T: DataType>(
                 format!("a value is missing in {rows}"),
             ));
         }
-        values.into_iter().for_each(&mut take);
+        values.into_iter().try_for_each(&mut take)?;
         row += records;
     }
 }

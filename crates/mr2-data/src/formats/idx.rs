@@ -36,15 +36,6 @@ pub(crate) fn present(files: &Files, relative: &str) -> Option<String> {
 pub(crate) fn read(files: &Files, images: &str, labels: &str, want: &Expected) -> Result<Part> {
     let (path, sizes, pixels) = read_one(files, images, IMAGES_MAGIC, want)?;
     let (height, width) = want.size;
-    if sizes[1..] != [height, width] {
-        let found = format!("{} x {}", sizes[1], sizes[2]);
-        let expected = format!("{height} x {width}");
-        return Err(Error::ImageSize {
-            path,
-            expected,
-            found,
-        });
-    }
     let (labels_path, label_sizes, label_bytes) = read_one(files, labels, LABELS_MAGIC, want)?;
     if label_sizes[0] != sizes[0] {
         return Err(Error::Count {
@@ -80,30 +71,18 @@ fn read_one(
     let path = files.path(&name);
     let bytes = files.read(&name)?;
     let (header, sizes, payload) = match name.strip_suffix(".gz") {
-        Some(_) => parse(&path, MultiGzDecoder::new(&bytes[..]), magic)?,
-        None => parse(&path, &bytes[..], magic)?,
+        Some(_) => parse(&path, MultiGzDecoder::new(&bytes[..]), magic, want)?,
+        None => parse(&path, &bytes[..], magic, want)?,
     };
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     files.check_content(plain, &path, &[&header, &payload])?;
-    if let Some(count) = want.count
-        && count != sizes[0]
-    {
-        let (what, why) = ("images or labels", "the descriptor's number");
-        return Err(Error::Count {
-            path,
-            what,
-            why,
-            expected: count,
-            found: sizes[0],
-        });
-    }
     Ok((path, sizes, payload))
 }
 
 type Parsed = (Vec<u8>, Vec<usize>, Vec<u8>);
 
 /// Header bytes, dimensions and payload.
-fn parse(path: &Path, mut reader: impl Read, magic: u32) -> Result<Parsed> {
+fn parse(path: &Path, mut reader: impl Read, magic: u32, want: &Expected) -> Result<Parsed> {
     let (header, sizes) = parse_header(path, &mut reader, magic)?;
     let claimed = sizes
         .iter()
@@ -118,6 +97,7 @@ fn parse(path: &Path, mut reader: impl Read, magic: u32) -> Result<Parsed> {
             limit: MAX_BYTES,
         });
     }
+    check_sizes(path, &sizes, want)?;
     let payload =
         read_up_to(reader, claimed, claimed).map_err(|cause| Error::unpack(path, cause))?;
     let (path, expected) = (path.to_path_buf(), header.len() as u64 + claimed);
@@ -132,6 +112,29 @@ fn parse(path: &Path, mut reader: impl Read, magic: u32) -> Result<Parsed> {
         }
         Ordering::Greater => Err(Error::TrailingBytes { path, expected }),
         Ordering::Equal => Ok((header, sizes, payload)),
+    }
+}
+
+/// Compares a header with the descriptor before anything is unpacked on its word.
+fn check_sizes(path: &Path, sizes: &[usize], want: &Expected) -> Result<()> {
+    if let [_, height, width] = *sizes
+        && (height, width) != want.size
+    {
+        return Err(Error::ImageSize {
+            path: path.to_path_buf(),
+            expected: format!("{} x {}", want.size.0, want.size.1),
+            found: format!("{height} x {width}"),
+        });
+    }
+    match want.count {
+        Some(expected) if expected != sizes[0] => Err(Error::Count {
+            path: path.to_path_buf(),
+            what: "images or labels",
+            why: "the descriptor's number",
+            expected,
+            found: sizes[0],
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod cifar_pickle;
 pub(crate) mod hub_parquet;
 pub(crate) mod idx;
 pub(crate) mod image_folder;
+pub(crate) mod parquet_pages;
 pub(crate) mod pickle;
 
 use crate::error::{Error, Result};

@@ -3,4 +3,4 @@
 mod container;
 mod store;
 
-pub(crate) use store::{Kind, Loaded, best, discard_after, newest, save};
+pub(crate) use store::{FOLDER, Kind, Loaded, best, discard_after, list, newest, read, save};

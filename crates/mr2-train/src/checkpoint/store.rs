@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
@@ -12,7 +12,7 @@ use crate::run_folder::{ASIDE, RunDir};
 
 /// Checkpoints of the two last saves are kept, so that one damaged file costs little.
 const KEPT: usize = 2;
-const FOLDER: &str = "checkpoint";
+pub(crate) const FOLDER: &str = "checkpoint";
 
 /// What a checkpoint was saved for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(crate) fn save(
         reason,
     })?;
     dir.write(&name, &bytes)?;
-    let mut files = list(dir, kind)?;
+    let mut files = list(dir.path(), kind)?;
     files.retain(|(other, _)| *other <= step);
     for (_, old) in files.iter().rev().skip(KEPT) {
         dir.files()
@@ -77,7 +77,7 @@ pub(crate) fn newest<T>(
     mut accept: impl FnMut(Loaded) -> Result<T>,
     mut warn: impl FnMut(String),
 ) -> Result<Option<T>> {
-    let files = list(dir, Kind::Last)?;
+    let files = list(dir.path(), Kind::Last)?;
     let mut reasons = Vec::new();
     for (_, path) in files.iter().rev() {
         match read(path.clone(), device).and_then(&mut accept) {
@@ -87,7 +87,7 @@ pub(crate) fn newest<T>(
                 }
                 return Ok(Some(accepted));
             }
-            Err(error) => reasons.push(error.to_string()),
+            Err(error) => reasons.push(error.with_sources()),
         }
     }
     if reasons.is_empty() {
@@ -110,14 +110,14 @@ pub(crate) fn discard_after(dir: &RunDir, step: u64) -> Result<()> {
     let mut stale = Vec::new();
     for kind in [Kind::Last, Kind::Best] {
         stale.extend(
-            list(dir, kind)?
+            list(dir.path(), kind)?
                 .into_iter()
                 .filter(|(s, _)| *s > step)
                 .map(|(_, p)| p),
         );
     }
     stale.extend(
-        entries(dir)?
+        entries(dir.path())?
             .into_iter()
             .filter(|p| p.extension().is_some_and(|e| e == ASIDE)),
     );
@@ -129,7 +129,8 @@ pub(crate) fn discard_after(dir: &RunDir, step: u64) -> Result<()> {
     Ok(())
 }
 
-fn read(path: PathBuf, device: &Device) -> Result<Loaded> {
+/// Reads and checks one checkpoint.
+pub(crate) fn read(path: PathBuf, device: &Device) -> Result<Loaded> {
     let bytes = fs::read(&path).map_err(Error::io(&path, "read the checkpoint"))?;
     let (tensors, state) =
         container::decode(&bytes, device).map_err(|reason| Error::Checkpoint {
@@ -144,8 +145,8 @@ fn read(path: PathBuf, device: &Device) -> Result<Loaded> {
 }
 
 /// Files of a kind with their steps, ascending.
-fn list(dir: &RunDir, kind: Kind) -> Result<Vec<(u64, PathBuf)>> {
-    let mut files: Vec<(u64, PathBuf)> = entries(dir)?
+pub(crate) fn list(run_folder: &Path, kind: Kind) -> Result<Vec<(u64, PathBuf)>> {
+    let mut files: Vec<(u64, PathBuf)> = entries(run_folder)?
         .into_iter()
         .filter_map(|path| {
             let name = path.file_name()?.to_str()?;
@@ -157,8 +158,8 @@ fn list(dir: &RunDir, kind: Kind) -> Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-fn entries(dir: &RunDir) -> Result<Vec<PathBuf>> {
-    let folder = dir.file(FOLDER);
+fn entries(run_folder: &Path) -> Result<Vec<PathBuf>> {
+    let folder = run_folder.join(FOLDER);
     let listing = fs::read_dir(&folder).map_err(Error::io(&folder, "list the folder"))?;
     listing
         .map(|entry| entry.map(|entry| entry.path()))

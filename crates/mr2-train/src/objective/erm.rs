@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 use mr2_nn::ops::cross_entropy;
+use mr2_stats::Pairs;
 
 use super::{Margins, Objective, StepInput, StepLoss};
 use crate::error::Result;
@@ -18,10 +19,14 @@ impl Objective for Erm {
         Ok(())
     }
 
-    fn loss(&mut self, step: &StepInput<'_>) -> Result<StepLoss> {
+    fn observe(&mut self, _features: &Tensor, _pairs: &Pairs) -> Result<()> {
+        Ok(())
+    }
+
+    fn loss(&self, step: &StepInput<'_>) -> Result<StepLoss> {
         let total = cross_entropy(step.logits, step.target(), None)?.mean_all()?;
         Ok(StepLoss {
-            classification: total.detach(),
+            classification: total.clone(),
             total,
             representation: None,
         })

@@ -74,12 +74,20 @@ impl StepInput<'_> {
     }
 }
 
-/// The loss of a step; all scalars, the terms cut off from the graph.
+/// The loss of a step; all scalars.
 pub(crate) struct StepLoss {
     pub(crate) total: Tensor,
     pub(crate) classification: Tensor,
-    /// Before its weight; `None` where it isn't part of the loss.
-    pub(crate) representation: Option<Tensor>,
+    /// Where it is part of the loss.
+    pub(crate) representation: Option<Representation>,
+}
+
+/// The representation term of a loss.
+pub(crate) struct Representation {
+    /// Before its weight.
+    pub(crate) term: Tensor,
+    /// λ.
+    pub(crate) weight: f64,
 }
 
 /// The margins in force, for the record.
@@ -92,8 +100,10 @@ pub(crate) struct Margins {
 pub(crate) trait Objective {
     /// Called before the first step of every epoch.
     fn start_epoch(&mut self) -> Result<()>;
-    /// The loss of a batch; moves the objective's state.
-    fn loss(&mut self, step: &StepInput<'_>) -> Result<StepLoss>;
+    /// Moves the objective's state by the features of a batch, (batch, features), before its loss.
+    fn observe(&mut self, features: &Tensor, pairs: &Pairs) -> Result<()>;
+    /// The loss of a batch with the state as it is.
+    fn loss(&self, step: &StepInput<'_>) -> Result<StepLoss>;
     /// The margins that the next step would begin with.
     fn margins(&self) -> Result<Margins>;
     /// What failure signs need to know; `None` without margins.

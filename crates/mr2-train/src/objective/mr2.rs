@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 use mr2_loss::{Mr2Config, gamma, logit_margin, reduce, representation_margin, spread_threshold};
-use mr2_stats::ClassStats;
+use mr2_stats::{ClassStats, Pairs};
 
-use super::{Margins, Objective, StepInput, StepLoss};
+use super::{Margins, Objective, Representation, StepInput, StepLoss};
 use crate::error::Result;
 use crate::report::Watched;
 
@@ -37,24 +37,26 @@ impl Objective for Mr2 {
         Ok(())
     }
 
-    fn loss(&mut self, step: &StepInput<'_>) -> Result<StepLoss> {
+    fn observe(&mut self, features: &Tensor, pairs: &Pairs) -> Result<()> {
+        Ok(self.statistics.observe(features, pairs)?)
+    }
+
+    fn loss(&self, step: &StepInput<'_>) -> Result<StepLoss> {
         let StepInput {
             features,
             logits,
             pairs,
             ..
         } = *step;
-        self.statistics.observe(features, pairs)?;
         let snapshot = self.statistics.snapshot()?;
         let margins = gamma(&snapshot, &self.config.gamma)?;
         let classification =
             logit_margin(logits, step.target(), &margins, pairs.labels())?.mean_all()?;
         let term = &self.config.representation;
         if term.weight == 0.0 {
-            let total = classification.clone();
             return Ok(StepLoss {
-                total,
-                classification: classification.detach(),
+                total: classification.clone(),
+                classification,
                 representation: None,
             });
         }
@@ -64,8 +66,11 @@ impl Objective for Mr2 {
         let total = (&classification + (&representation * term.weight)?)?;
         Ok(StepLoss {
             total,
-            classification: classification.detach(),
-            representation: Some(representation.detach()),
+            classification,
+            representation: Some(Representation {
+                term: representation,
+                weight: term.weight,
+            }),
         })
     }
 

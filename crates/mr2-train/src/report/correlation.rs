@@ -1,9 +1,13 @@
 //! How class accuracy goes with what is known of each class.
 
+use mr2_metrics::PremiseTest;
 use serde::{Deserialize, Serialize};
 
 use super::ClassSeries;
 use crate::error::Result;
+
+/// Permutations of the premise's p where there are too many orders to list.
+const PERMUTATIONS: usize = 10_000;
 
 /// The accuracy that a correlation was taken with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +75,20 @@ impl Correlations {
             head_norm: with(&classes.head_norm)?,
         })
     }
+}
+
+/// Whether the classes with the larger `quantity` are the harder ones, by `accuracies`.
+pub(crate) fn premise(
+    accuracies: &[Option<f64>],
+    quantity: &[Option<f64>],
+    seed: u64,
+) -> Result<PremiseTest> {
+    Ok(mr2_metrics::premise(
+        accuracies,
+        quantity,
+        PERMUTATIONS,
+        seed,
+    )?)
 }
 
 /// The pairs in which both sides are known.

@@ -7,16 +7,23 @@
 
 use std::cmp::Ordering;
 
-use mr2_metrics::{group_accuracy, thirds};
+use mr2_metrics::{Premise, group_accuracy, thirds};
 use serde::{Deserialize, Serialize};
 
-use super::{EpochRecord, MeasuredOn};
+use super::{EpochRecord, MeasuredOn, premise};
 use crate::error::Result;
 
 /// Largest weight norm over the smallest, above which they are far from equal.
 const UNEQUAL_NORMS: f64 = 2.0;
-/// Share of the total loss above which the representation term dominates.
-const DOMINATING_SHARE: f64 = 0.5;
+/// Pull of the representation term at the features over that of the classification term, above
+/// which it dominates: it decides then where they go.
+///
+/// Trials that support it (the quickstart's model and data, four epochs, one seed each; ERM: test
+/// accuracy 83.0 %). Below 1 in every epoch: exponents divided by 10 D with λ 3 (ratio 0.1, 83.8 %)
+/// and 10 (0.2 to 0.4, 82.0 %). Above 1 at the first batch: λ 30 (1.3, 80.9 %) and 300 (13, then 1.2 to
+/// 1.4, 71.0 %), and undivided ones, as in `paper_linear`, with λ 0.1 (2.2, 78.9 %) and 0.3 (6.7,
+/// 77.0 %). With λ 0.3, divided, the ratio is 0.01 to 0.02 while the term is four fifths of the loss.
+const DOMINATING_PULL: f64 = 1.0;
 /// Largest margin over the mean margin, above which γ explodes.
 const EXPLODING_MARGIN: f64 = 10.0;
 /// Mean v over mean (m + v), below which features count as compressed.
@@ -28,13 +35,15 @@ const DROP: f64 = 0.05;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureSign {
-    /// Harder classes don't have the larger spread.
+    /// Harder classes have the smaller margin, or the smaller m + v where all margins are equal,
+    /// significantly.
     SpreadWithoutDifficulty,
     /// The head's weight norms differ much between classes.
     UnequalHeadNorms,
     /// Features are compressed and the easy classes lose accuracy: s̄ is too low.
     OverCompression,
-    /// The representation term is most of the loss: λ is too large.
+    /// The representation term pulls harder at the features than the classification term: λ is too
+    /// large.
     RepresentationDominates,
     /// The hard classes lose accuracy: c̄ is too large.
     HardClassesDrop,
@@ -69,7 +78,7 @@ pub(crate) fn signs(
     before: &[EpochRecord],
     watched: Option<Watched>,
 ) -> Result<Vec<Sign>> {
-    let mut found = vec![spread_without_difficulty(now), unequal_head_norms(now)];
+    let mut found = vec![spread_without_difficulty(now)?, unequal_head_norms(now)];
     if let Some(watched) = watched {
         found.push(representation_dominates(now, watched));
         found.push(margins_explode(now));
@@ -79,20 +88,40 @@ pub(crate) fn signs(
     Ok(found.into_iter().flatten().collect())
 }
 
-fn spread_without_difficulty(now: &EpochRecord) -> Option<Sign> {
-    let rho = now.correlations.second_moment?;
-    let on = match now.correlations.measured_on {
+/// Of the margins where there are different ones, or else of m + v, which the paper's grow with.
+///
+/// Only where it is significant: in an early epoch, or with few classes, ρ has either sign by chance.
+fn spread_without_difficulty(now: &EpochRecord) -> Result<Option<Sign>> {
+    let (measured_on, accuracies) = now.accuracies();
+    let of_margins = range(&now.classes.gamma).is_some_and(|(low, high)| low < high);
+    let (name, values, so) = match of_margins {
+        true => (
+            "margin γ",
+            &now.classes.gamma,
+            "so the margins favour easy classes",
+        ),
+        false => (
+            "m + v",
+            &now.classes.second_moment,
+            "so margins that grow with it would favour easy classes",
+        ),
+    };
+    let test = premise(&accuracies, values, now.epoch)?;
+    let (Premise::Reversed, Some(rho), Some(p)) = (test.verdict, test.rho, test.p) else {
+        return Ok(None);
+    };
+    let on = match measured_on {
         MeasuredOn::Validation => "validation",
         MeasuredOn::RunningTraining => "running training",
         MeasuredOn::Test => "test",
     };
-    (rho >= 0.0).then(|| Sign {
+    Ok(Some(Sign {
         sign: FailureSign::SpreadWithoutDifficulty,
         message: format!(
-            "harder classes don't have the larger m + v here: Spearman's ρ of {on} accuracy with \
-             m + v is {rho:+.2}, so margins that grow with m + v favour easy classes"
+            "harder classes have the smaller {name} here: Spearman's ρ of {on} accuracy with it is \
+             {rho:+.2} (p = {p:.4}), {so}"
         ),
-    })
+    }))
 }
 
 fn unequal_head_norms(now: &EpochRecord) -> Option<Sign> {
@@ -106,13 +135,15 @@ fn unequal_head_norms(now: &EpochRecord) -> Option<Sign> {
     })
 }
 
+/// Its value would say nothing: see [`Pulls`](super::Pulls).
 fn representation_dominates(now: &EpochRecord, watched: Watched) -> Option<Sign> {
-    let weighted = watched.representation_weight * now.representation_loss;
-    (weighted > DOMINATING_SHARE * now.loss).then(|| Sign {
+    let ratio = now.pulls?.ratio()?;
+    (ratio > DOMINATING_PULL).then(|| Sign {
         sign: FailureSign::RepresentationDominates,
         message: format!(
-            "the representation term is {weighted:.3} of a loss of {:.3}: λ = {} may be too large",
-            now.loss, watched.representation_weight
+            "the representation term's gradient with respect to the features is {ratio:.2} times \
+             the classification term's: λ = {} may be too large",
+            watched.representation_weight
         ),
     })
 }
@@ -210,135 +241,4 @@ fn mean_ratio(part: &[Option<f64>], whole: &[Option<f64>]) -> Option<f64> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use mr2_metrics::PerClass;
-
-    use super::*;
-    use crate::report::{ClassSeries, Correlations};
-
-    const WATCHED: Watched = Watched {
-        representation_weight: 0.3,
-        decay: 0.9,
-    };
-
-    /// An epoch in which nothing is wrong.
-    fn healthy(epoch: u64) -> EpochRecord {
-        let known = |values: [f64; 3]| values.map(Some).to_vec();
-        let classes = ClassSeries {
-            m: known([1.0, 1.0, 1.0]),
-            v: known([0.5, 1.0, 2.0]),
-            second_moment: known([1.5, 2.0, 3.0]),
-            gamma: known([0.8, 1.0, 1.2]),
-            head_norm: known([1.0, 1.1, 0.9]),
-        };
-        let accuracy = [0.9, 0.8, 0.7].map(Some);
-        let on = MeasuredOn::Validation;
-        EpochRecord {
-            epoch,
-            step: 10 * epoch,
-            lr: 0.1,
-            loss: 1.0,
-            classification_loss: 0.9,
-            representation_loss: 0.3,
-            images_per_second: 1.0,
-            share_with_positive: 1.0,
-            train_accuracy: Some(0.8),
-            train_classes: counts([90, 80, 70]),
-            validation_accuracy: Some(0.8),
-            validation_classes: Some(counts([90, 80, 70])),
-            validation_loss: Some(0.7),
-            correlations: Correlations::new(on, &accuracy, &classes).unwrap(),
-            classes,
-            spread_threshold: Some(1.0),
-            signs: Vec::new(),
-        }
-    }
-
-    fn counts(correct: [u64; 3]) -> PerClass {
-        PerClass {
-            correct: correct.to_vec(),
-            count: vec![100; 3],
-        }
-    }
-
-    #[track_caller]
-    fn check(change: impl FnOnce(&mut EpochRecord), expected: &[FailureSign], message: &str) {
-        let mut now = healthy(2);
-        change(&mut now);
-        let found = signs(&now, &[healthy(1)], Some(WATCHED)).unwrap();
-        assert_eq!(
-            found.iter().map(|sign| sign.sign).collect::<Vec<_>>(),
-            expected
-        );
-        if let Some(first) = found.first() {
-            assert!(first.message.contains(message), "{}", first.message);
-        }
-    }
-
-    #[test]
-    fn a_healthy_epoch_shows_no_sign() {
-        check(|_| {}, &[], "");
-        assert_eq!(signs(&healthy(1), &[], None).unwrap(), []);
-    }
-
-    #[test]
-    fn each_sign_is_seen_with_its_numbers() {
-        use FailureSign::*;
-        let known = |values: [f64; 3]| values.map(Some).to_vec();
-        check(
-            |now| now.correlations.second_moment = Some(0.5),
-            &[SpreadWithoutDifficulty],
-            "ρ of validation accuracy with m + v is +0.50",
-        );
-        check(
-            |now| now.classes.head_norm = known([1.0, 3.0, 1.0]),
-            &[UnequalHeadNorms],
-            "from 1.000 to 3.000",
-        );
-        check(
-            |now| now.representation_loss = 2.0,
-            &[RepresentationDominates],
-            "0.600 of a loss of 1.000: λ = 0.3",
-        );
-        let gamma: Vec<Option<f64>> = (0..30)
-            .map(|k| Some(if k == 0 { 30.0 } else { 1.0 }))
-            .collect();
-        check(
-            |now| now.classes.gamma = gamma,
-            &[MarginsExplode],
-            "is 30.000, the mean 1.967",
-        );
-        check(
-            |now| now.train_classes.count[2] = 9,
-            &[StaleStatistics],
-            "1 of 3 classes had fewer images in the epoch than the 10 updates",
-        );
-        check(
-            |now| now.classes.v[1] = None,
-            &[StaleStatistics],
-            "and 1 have no spread yet",
-        );
-        check(
-            |now| now.validation_classes = Some(counts([90, 80, 60])),
-            &[HardClassesDrop],
-            "lost 10.0 points since epoch 1",
-        );
-        check(
-            |now| {
-                now.validation_classes = Some(counts([80, 80, 70]));
-                now.classes.v = known([0.01, 0.01, 0.02]);
-            },
-            &[OverCompression],
-            "lost 10.0 points since epoch 1 while v fell to 0.006",
-        );
-    }
-
-    #[test]
-    fn plain_cross_entropy_is_not_told_about_margins() {
-        let mut now = healthy(2);
-        now.representation_loss = 9.0;
-        now.validation_classes = Some(counts([90, 80, 10]));
-        assert_eq!(signs(&now, &[healthy(1)], None).unwrap(), []);
-    }
-}
+mod tests;

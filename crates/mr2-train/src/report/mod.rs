@@ -6,8 +6,8 @@ mod failure_signs;
 use mr2_metrics::PerClass;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use correlation::both_known;
 pub use correlation::{Correlations, MeasuredOn};
+pub(crate) use correlation::{both_known, premise};
 pub use failure_signs::{FailureSign, Sign};
 pub(crate) use failure_signs::{Watched, signs};
 
@@ -45,6 +45,8 @@ pub struct EpochRecord {
     pub classes: ClassSeries,
     /// The threshold s̄ of the representation term, where the objective has one.
     pub spread_threshold: Option<f64>,
+    /// How hard the terms of the loss pull at the features, where it has two.
+    pub pulls: Option<Pulls>,
     /// Spearman's ρ of class accuracy with them.
     pub correlations: Correlations,
     /// Signs that the method fails here.
@@ -68,6 +70,10 @@ impl EpochRecord {
             ("epoch/images_per_second", Some(self.images_per_second)),
             ("epoch/share_with_positive", Some(self.share_with_positive)),
             ("epoch/spread_threshold", self.spread_threshold),
+            (
+                "epoch/pull_ratio",
+                self.pulls.and_then(|pulls| pulls.ratio()),
+            ),
             ("accuracy/train", self.train_accuracy),
             ("accuracy/validation", self.validation_accuracy),
             ("rho/m", rho.m),
@@ -92,6 +98,24 @@ impl EpochRecord {
             }
         }
         scalars
+    }
+}
+
+/// The norms of the gradients of a loss's two terms with respect to the features of a batch, the
+/// first of the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pulls {
+    /// Of the classification term.
+    pub classification: f64,
+    /// Of the representation term, its weight λ included.
+    pub representation: f64,
+}
+
+impl Pulls {
+    /// The representation term's over the classification term's; `None` where that is 0.
+    pub fn ratio(&self) -> Option<f64> {
+        (self.classification > 0.0).then(|| self.representation / self.classification)
     }
 }
 

@@ -172,10 +172,16 @@ fn a_full_disk_keeps_the_former_checkpoint_and_the_error_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
     // Validation improves somewhere on the way; only the checkpoint of step 12 is failed.
     let disk = Faulty::new(Operation::Write, "last-000000012", 0);
-    let message = run_into(folder.path(), &disk).unwrap().to_string();
+    let error = run_into(folder.path(), &disk).unwrap();
+    let message = error.to_string();
     let name = "checkpoint/last-000000012.safetensors: cannot write it (the former file, if any, \
-                stays): ";
-    assert!(message.contains(name), "{message}");
+                stays)";
+    assert!(message.ends_with(name), "{message}");
+    let reason = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(
+        reason,
+        io::Error::from(io::ErrorKind::StorageFull).to_string()
+    );
     let mut names: Vec<_> = fs::read_dir(folder.path().join("checkpoint"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

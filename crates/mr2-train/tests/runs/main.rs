@@ -1,6 +1,8 @@
 //! Runs of a tiny network from start to result, and everything that may happen to them.
 #![allow(clippy::unwrap_used)]
 
+/// All that a run leaves, comparable to the bit.
+mod remains;
 /// The network, the data, and running a job in a folder.
 mod support;
 
@@ -14,3 +16,7 @@ mod folder;
 mod not_finite;
 /// Stopped, killed and resumed runs end in the same bits.
 mod resume;
+/// Failure signs as a user meets them.
+mod warnings;
+/// Weights read back from a run's checkpoints.
+mod weights;

@@ -2,24 +2,25 @@
 //! with random crops and flips: five or six steps an epoch, a millisecond each.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use mr2_data::{ImageSet, Loader, LoaderConfig, Pipeline, Sampler, Source, Split, Transform};
-use mr2_loss::Preset;
+use mr2_loss::{Mr2Config, Preset, SpreadRule};
 use mr2_nn::graph::{Act, Ctx};
 use mr2_nn::layers::{BatchNormConfig, ConvBn, Dropout, linear};
 use mr2_nn::model::Backbone;
 use mr2_nn::params::ParamStore;
 use mr2_nn::rng;
-use mr2_nn::schedule::Schedule;
+use mr2_stats::Estimator;
 use mr2_train::candle_core::{DType, Device, Result, Tensor};
 use mr2_train::{
-    Clip, Error, Event, Job, ObjectiveConfig, OptimizerConfig, Outcome, RunDir, Select, Start,
-    StopFlag, TrainConfig, train,
+    Clip, Error, Event, Job, ObjectiveConfig, OptimizerConfig, Outcome, RunDir, ScheduleConfig,
+    Select, Start, StopFlag, TrainConfig, Update, train,
 };
+
+pub use crate::remains::{Remains, checkpoint, remains, uninterrupted};
 
 pub const CLASSES: usize = 4;
 pub const EPOCHS: u64 = 5;
@@ -122,20 +123,30 @@ pub fn config() -> TrainConfig {
             weight_decay: 5e-4,
             decay_norm_and_bias: false,
         },
-        schedule: Schedule::WarmupCosine {
-            warmup_steps: 4,
-            total_steps: STEPS,
+        schedule: ScheduleConfig::WarmupCosine {
+            warmup_epochs: 0.5,
             start_factor: 0.3,
             final_factor: 0.0,
-            update_every_steps: 1,
+            update: Update::EveryStep,
         },
         clip: Clip::Norm { max: 5.0 },
         label_smoothing: 0.1,
-        objective: ObjectiveConfig::Mr2(Preset::Recommended.config()),
+        objective: ObjectiveConfig::Mr2(objective()),
         checkpoint_every_steps: 4,
         log_every_steps: 1,
         select: Select::Last,
     }
+}
+
+/// Learnable in 30 steps; not a preset, whose numbers may change.
+pub fn objective() -> Mr2Config {
+    let mut objective = Preset::OfficialCifar.config();
+    objective.stats.norm = 2.0;
+    objective.stats.estimator = Estimator::Pooled;
+    objective.restart_every_epoch = false;
+    objective.representation.weight = 0.3;
+    objective.representation.spread = SpreadRule::MeanSpread;
+    objective
 }
 
 pub fn process() -> Process {
@@ -249,73 +260,4 @@ impl Process {
     ) -> std::result::Result<Outcome, Error> {
         train(&self.job(), &RunDir::open(folder)?, start, stop, observer)
     }
-}
-
-/// Type, shape and bytes of each tensor.
-pub type Tensors = HashMap<String, (String, Vec<usize>, Vec<u8>)>;
-
-/// All that a run leaves except for the time it took, comparable to the bit.
-#[derive(Debug, PartialEq)]
-pub struct Remains {
-    pub tensors: Tensors,
-    pub state: serde_json::Value,
-    pub metrics: Vec<serde_json::Value>,
-    pub result: serde_json::Value,
-    pub predictions: Vec<u8>,
-    pub csv: String,
-}
-
-pub fn remains(folder: &Path) -> Remains {
-    let last = folder.join(format!("checkpoint/last-{STEPS:09}.safetensors"));
-    let (tensors, state) = checkpoint(&last);
-    let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
-    let result = fs::read_to_string(folder.join("result.json")).unwrap();
-    Remains {
-        tensors,
-        state,
-        metrics: metrics.lines().map(timeless).collect(),
-        result: timeless(&result),
-        predictions: fs::read(folder.join("predictions.safetensors")).unwrap(),
-        csv: fs::read_to_string(folder.join("predictions.csv")).unwrap(),
-    }
-}
-
-/// Tensors and state of a checkpoint.
-pub fn checkpoint(path: &Path) -> (Tensors, serde_json::Value) {
-    let bytes = fs::read(path).unwrap();
-    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
-    let header = &metadata.metadata().as_ref().unwrap()["mr2_checkpoint"];
-    let tensors = file.tensors().into_iter().map(|(name, view)| {
-        let dtype = format!("{:?}", view.dtype());
-        (name, (dtype, view.shape().to_vec(), view.data().to_vec()))
-    });
-    (tensors.collect(), timeless(header)["state"].clone())
-}
-
-fn timeless(json: &str) -> serde_json::Value {
-    let mut value = serde_json::from_str(json).unwrap();
-    remove_times(&mut value);
-    value
-}
-
-fn remove_times(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::Object(map) => {
-            for key in ["timings", "seconds", "images_per_second", "checksum"] {
-                map.remove(key);
-            }
-            map.values_mut().for_each(remove_times);
-        }
-        serde_json::Value::Array(items) => items.iter_mut().for_each(remove_times),
-        _ => {}
-    }
-}
-
-/// What a run that nothing happened to leaves.
-pub fn uninterrupted() -> Remains {
-    let folder = tempfile::tempdir().unwrap();
-    let outcome = process().run(folder.path(), Start::Fresh).unwrap();
-    assert!(matches!(outcome, Outcome::Finished(_)));
-    remains(folder.path())
 }

@@ -2,54 +2,56 @@
 
 use anyhow::Result;
 use mr2_metrics::{
-    BootstrapConfig, Calibration, Confusion, ConfusionCell, ECE_BINS, Interval, PerClass,
-    ReportConfig, Thirds, bootstrap_sums, calibration, cvar, group_accuracy, hardest_first, thirds,
-    top_k, worst_decile,
+    BootstrapConfig, Calibration, Confusion, ConfusionCell, ECE_BINS, Interval, Metric, PerClass,
+    ReportConfig, SplitSource, Thirds, bootstrap_sums, calibration, cvar, group_accuracy,
+    hardest_first, thirds, top_k, worst_decile,
 };
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
+use super::class_rows::{ClassRow, class_rows, wilson};
 use super::predictions::Audited;
 
 /// Mistakes kept in the report.
 const MISTAKES: usize = 50;
 /// Classes below which top-5 says nothing.
 const TOP5_CLASSES: usize = 6;
-/// The normal quantile of a 95 % interval.
-const Z: f64 = 1.959_963_984_540_054;
 
 /// A number with its interval over images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measure {
-    /// What it is.
+    /// Which; its key in JSON.
+    #[serde(skip)]
+    pub metric: Metric,
+    /// What it is, in words.
     pub name: String,
-    /// The number; `None` where it isn't defined.
+    /// The number, a fraction of 1; `None` where it isn't defined.
     pub value: Option<f64>,
     /// Bootstrap interval; `None` for measures that are no sum over images.
     pub interval: Option<Interval>,
 }
 
-/// One class.
+/// Images of one class taken for another.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ClassRow {
-    /// Its index.
-    pub class: usize,
+pub struct Mistake {
+    /// Index of the true class.
+    pub label: usize,
     /// Its name.
-    pub name: String,
-    /// Images of it.
+    pub label_name: String,
+    /// Index of the predicted class.
+    pub prediction: usize,
+    /// Its name.
+    pub prediction_name: String,
+    /// How many images.
     pub images: u64,
-    /// Those predicted correctly.
-    pub correct: u64,
-    /// Accuracy (recall); `None` without images.
-    pub accuracy: Option<f64>,
-    /// Wilson's 95 % interval.
+    /// Their share of the true class's images.
+    pub share: f64,
+    /// Wilson's 95 % interval of the share.
     pub interval: Option<Interval>,
-    /// How often other images were taken for it.
-    pub wrongly_predicted: u64,
-    /// What its images are most often taken for, and how often.
-    pub most_taken_for: Option<(String, u64)>,
 }
 
-/// Everything that is measured.
+/// Everything that is measured; what `mr2 audit --json` prints. Shares and accuracies are fractions
+/// of 1, classes are indices into `class_names`, and what isn't known is `None` (null).
 #[derive(Clone, Debug, Serialize)]
 pub struct Measures {
     /// The file.
@@ -58,22 +60,33 @@ pub struct Measures {
     pub images: usize,
     /// Names of the classes.
     pub class_names: Vec<String>,
-    /// Whole-set numbers in the order of the table.
+    /// Whole-set numbers in the order of the table; an object in JSON, by [`Metric`].
+    #[serde(serialize_with = "by_metric")]
     pub measures: Vec<Measure>,
-    /// Thirds, chosen on these same predictions; `None` below three classes with images.
+    /// Thirds of the classes; `None` below three classes with images.
     pub thirds: Option<Thirds>,
     /// The class with the lowest accuracy.
     pub worst_class: Option<usize>,
     /// The tenth of the classes with the lowest accuracy.
     pub worst_decile: Vec<usize>,
+    /// On which predictions thirds, worst class and worst decile were chosen: these very ones.
+    pub chosen_on: SplitSource,
     /// Every class, worst first, classes without images last.
     pub classes: Vec<ClassRow>,
-    /// The most frequent mistakes.
-    pub mistakes: Vec<ConfusionCell>,
+    /// The most frequent mistakes, at most 50.
+    pub mistakes: Vec<Mistake>,
     /// Calibration, where there are scores.
     pub calibration: Option<Calibration>,
     /// How intervals were made.
     pub bootstrap: BootstrapConfig,
+}
+
+fn by_metric<S: Serializer>(measures: &[Measure], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(measures.len()))?;
+    for measure in measures {
+        map.serialize_entry(&measure.metric, measure)?;
+    }
+    map.end()
 }
 
 /// Measures the predictions.
@@ -99,19 +112,24 @@ pub fn measure(audited: &Audited) -> Result<Measures> {
     };
     let sums = class_sums(audited, &per_class, &groups);
     let mut measures = with_intervals(audited, sums, &bootstrap)?;
+    let worst = cvar(&accuracies, config.cvar_alpha)?;
+    let f1 = confusion.macro_f1();
     measures.push(Measure::alone(
+        Metric::Cvar,
         "CVaR, worst 10 % of classes",
-        cvar(&accuracies, config.cvar_alpha)?,
+        worst,
     ));
-    measures.push(Measure::alone("macro-F1", confusion.macro_f1()));
+    measures.push(Measure::alone(Metric::MacroF1, "macro-F1", f1));
     let mut calibrated = None;
     if let Some(scores) = &audited.scores {
         if classes >= TOP5_CLASSES {
             let hits = top_k(&audited.labels, &scores.probabilities, classes, 5)?;
-            measures.push(Measure::alone("top-5 accuracy", hits.overall()));
+            let share = hits.overall();
+            measures.push(Measure::alone(Metric::Top5, "top-5 accuracy", share));
         }
         let found = calibration(&audited.labels, &scores.probabilities, classes, ECE_BINS)?;
-        measures.push(Measure::alone("ECE (calibration error)", Some(found.ece)));
+        let (name, ece) = ("ECE (calibration error)", Some(found.ece));
+        measures.push(Measure::alone(Metric::Ece, name, ece));
         calibrated = Some(found);
     }
     Ok(Measures {
@@ -122,11 +140,30 @@ pub fn measure(audited: &Audited) -> Result<Measures> {
         thirds: groups.thirds,
         worst_class: groups.worst_class,
         worst_decile: groups.worst_decile,
-        mistakes: confusion.top_confusions(MISTAKES),
+        chosen_on: SplitSource::SameRunOptimistic,
+        mistakes: mistakes(audited, &per_class, &confusion),
         calibration: calibrated,
         bootstrap,
         class_names: audited.class_names.clone(),
     })
+}
+
+fn mistakes(audited: &Audited, per_class: &PerClass, confusion: &Confusion) -> Vec<Mistake> {
+    let name = |class: u32| audited.class_names[class as usize].clone();
+    let mistake = |cell: ConfusionCell| {
+        let of_class = per_class.count[cell.label as usize];
+        Mistake {
+            label: cell.label as usize,
+            label_name: name(cell.label),
+            prediction: cell.prediction as usize,
+            prediction_name: name(cell.prediction),
+            images: cell.count,
+            share: cell.count as f64 / of_class.max(1) as f64,
+            interval: wilson(cell.count, of_class),
+        }
+    };
+    let most = confusion.top_confusions(MISTAKES);
+    most.into_iter().map(mistake).collect()
 }
 
 struct Groups {
@@ -137,6 +174,7 @@ struct Groups {
 
 /// A measure that is a sum over images: a correct image of class k adds `weights[k]`.
 struct ClassSum {
+    metric: Metric,
     name: String,
     value: Option<f64>,
     weights: Vec<f64>,
@@ -145,35 +183,45 @@ struct ClassSum {
 /// Overall accuracy, recall, thirds, gap, worst class and worst decile.
 fn class_sums(audited: &Audited, per_class: &PerClass, groups: &Groups) -> Vec<ClassSum> {
     let every: Vec<usize> = (0..per_class.classes()).collect();
+    let sum =
+        |metric, name: &str, groups: &[(&[usize], f64)]| group_sum(metric, name, per_class, groups);
     let mut sums = vec![
         ClassSum {
+            metric: Metric::Overall,
             name: "overall accuracy".into(),
             value: per_class.overall(),
             weights: vec![1.0 / audited.labels.len() as f64; every.len()],
         },
-        group_sum("mean per-class recall", per_class, &[(&every, 1.0)]),
+        sum(
+            Metric::MeanRecall,
+            "mean per-class recall",
+            &[(&every, 1.0)],
+        ),
     ];
     if let Some(Thirds { easy, medium, hard }) = &groups.thirds {
-        sums.push(group_sum("easy third", per_class, &[(easy, 1.0)]));
-        sums.push(group_sum("medium third", per_class, &[(medium, 1.0)]));
-        sums.push(group_sum("hard third", per_class, &[(hard, 1.0)]));
-        sums.push(group_sum(
-            "easy−hard gap",
-            per_class,
-            &[(easy, 1.0), (hard, -1.0)],
-        ));
+        sums.push(sum(Metric::Easy, "easy third", &[(easy, 1.0)]));
+        sums.push(sum(Metric::Medium, "medium third", &[(medium, 1.0)]));
+        sums.push(sum(Metric::Hard, "hard third", &[(hard, 1.0)]));
+        let signed: [(&[usize], f64); 2] = [(easy, 1.0), (hard, -1.0)];
+        sums.push(sum(Metric::Gap, "easy−hard gap", &signed));
     }
     if let Some(worst) = groups.worst_class {
         let name = format!("worst class: {}", audited.class_names[worst]);
-        sums.push(group_sum(&name, per_class, &[(&[worst], 1.0)]));
+        sums.push(sum(Metric::WorstClass, &name, &[(&[worst], 1.0)]));
     }
     let name = format!("worst tenth of the classes ({})", groups.worst_decile.len());
-    sums.push(group_sum(&name, per_class, &[(&groups.worst_decile, 1.0)]));
+    let decile: [(&[usize], f64); 1] = [(&groups.worst_decile, 1.0)];
+    sums.push(sum(Metric::WorstDecile, &name, &decile));
     sums
 }
 
 /// A sum of signed means over groups of classes.
-fn group_sum(name: &str, per_class: &PerClass, groups: &[(&[usize], f64)]) -> ClassSum {
+fn group_sum(
+    metric: Metric,
+    name: &str,
+    per_class: &PerClass,
+    groups: &[(&[usize], f64)],
+) -> ClassSum {
     let accuracies = per_class.accuracies();
     let mut weights = vec![0.0; per_class.classes()];
     let mut value = Some(0.0);
@@ -190,6 +238,7 @@ fn group_sum(name: &str, per_class: &PerClass, groups: &[(&[usize], f64)]) -> Cl
         }
     }
     ClassSum {
+        metric,
         name: name.into(),
         value,
         weights,
@@ -222,6 +271,7 @@ fn with_intervals(
         .collect();
     let intervals = bootstrap_sums(labels, &columns, class_names.len(), bootstrap)?;
     let measure = |(sum, found): (ClassSum, mr2_metrics::BootstrapInterval)| Measure {
+        metric: sum.metric,
         name: sum.name,
         value: sum.value,
         interval: Some(found.interval),
@@ -230,79 +280,12 @@ fn with_intervals(
 }
 
 impl Measure {
-    fn alone(name: &str, value: Option<f64>) -> Self {
+    fn alone(metric: Metric, name: &str, value: Option<f64>) -> Self {
         Self {
+            metric,
             name: name.into(),
             value,
             interval: None,
         }
-    }
-}
-
-fn class_rows(
-    audited: &Audited,
-    per_class: &PerClass,
-    confusion: &Confusion,
-    order: &[usize],
-) -> Vec<ClassRow> {
-    let classes = per_class.classes();
-    let mut wrongly_predicted = vec![0; classes];
-    let mut most: Vec<Option<(u32, u64)>> = vec![None; classes];
-    for cell in confusion
-        .cells()
-        .iter()
-        .filter(|cell| cell.label != cell.prediction)
-    {
-        wrongly_predicted[cell.prediction as usize] += cell.count;
-        let slot = &mut most[cell.label as usize];
-        if slot.is_none_or(|(_, count)| cell.count > count) {
-            *slot = Some((cell.prediction, cell.count));
-        }
-    }
-    let absent = (0..classes).filter(|&k| per_class.count[k] == 0);
-    let rows = order.iter().copied().chain(absent).map(|class| {
-        let (correct, images) = (per_class.correct[class], per_class.count[class]);
-        ClassRow {
-            class,
-            name: audited.class_names[class].clone(),
-            images,
-            correct,
-            accuracy: per_class.accuracy(class),
-            interval: wilson(correct, images),
-            wrongly_predicted: wrongly_predicted[class],
-            most_taken_for: most[class].map(|(k, n)| (audited.class_names[k as usize].clone(), n)),
-        }
-    });
-    rows.collect()
-}
-
-/// Wilson's score interval of a share: it stays inside [0, 1] and has a width for 0 and for all,
-/// which the bootstrap hasn't.
-fn wilson(correct: u64, images: u64) -> Option<Interval> {
-    if images == 0 {
-        return None;
-    }
-    let (n, share) = (images as f64, correct as f64 / images as f64);
-    let spread = 1.0 + Z * Z / n;
-    let centre = (share + Z * Z / (2.0 * n)) / spread;
-    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt() / spread;
-    Some(Interval {
-        low: (centre - half).max(0.0),
-        high: (centre + half).min(1.0),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::wilson;
-
-    #[test]
-    fn wilsons_interval_is_the_textbooks() {
-        // Newcombe 1998, table I: 81 of 263, 0.2553 to 0.3662; 0 of 20, 0 to 0.1611.
-        let interval = wilson(81, 263).expect("there are images");
-        assert!((interval.low - 0.2553).abs() < 5e-5 && (interval.high - 0.3662).abs() < 5e-5);
-        let none = wilson(0, 20).expect("there are images");
-        assert!(none.low < 1e-12 && (none.high - 0.1611).abs() < 5e-5);
-        assert!(wilson(0, 0).is_none());
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use mr2_metrics::{arg_max, softmax};
+use mr2_train::Predictions as RunPredictions;
 
 use super::{csv_file, npz_file};
 
@@ -88,15 +89,15 @@ pub fn read(path: &Path, classes: Option<&[String]>) -> Result<Audited> {
             path.display()
         ),
     };
-    assemble(path, columns)
+    assemble(&path.display().to_string(), columns)
 }
 
-fn assemble(path: &Path, columns: Columns) -> Result<Audited> {
+fn assemble(source: &str, columns: Columns) -> Result<Audited> {
     let classes = columns.class_names.len();
     let (predictions, scores) = match columns.predicted {
         Predicted::Classes(predictions) => (predictions, None),
         Predicted::Scores(values) => {
-            let at = || path.display().to_string();
+            let at = || source.to_string();
             let predictions = arg_max(&values, classes).with_context(at)?;
             (
                 predictions,
@@ -105,7 +106,7 @@ fn assemble(path: &Path, columns: Columns) -> Result<Audited> {
         }
     };
     Ok(Audited {
-        source: path.display().to_string(),
+        source: source.to_string(),
         class_names: columns.class_names,
         labels: columns.labels,
         predictions,
@@ -131,7 +132,7 @@ fn probabilities(values: Vec<f64>, classes: usize) -> Result<Scores> {
 
 /// The predictions of one of our own runs.
 fn own_file(path: &Path, classes: Option<&[String]>) -> Result<Audited> {
-    let own = mr2_train::predictions::Predictions::read(path).with_context(|| {
+    let own = RunPredictions::read(path).with_context(|| {
         "only safetensors files written by `mr2 train` or `mr2 eval` are understood; \
          write other predictions as .csv or .npz"
     })?;
@@ -143,16 +144,27 @@ fn own_file(path: &Path, classes: Option<&[String]>) -> Result<Audited> {
             own.class_names.len()
         ),
         Some(names) => names.to_vec(),
-        None => own.class_names,
+        None => own.class_names.clone(),
     };
+    from_run(
+        &path.display().to_string(),
+        RunPredictions { class_names, ..own },
+    )
+}
+
+/// Predictions of a model of ours; `source` names them in the title.
+///
+/// # Errors
+/// When there is no image, or a logit isn't finite.
+pub fn from_run(source: &str, own: RunPredictions) -> Result<Audited> {
     if own.labels.is_empty() {
-        bail!("{}: it holds no image", path.display());
+        bail!("{source}: it holds no image");
     }
     let values = own.logits.iter().map(|&z| f64::from(z)).collect();
     assemble(
-        path,
+        source,
         Columns {
-            class_names,
+            class_names: own.class_names,
             labels: own.labels,
             predicted: Predicted::Scores(values),
         },

@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::measures::{Measures, measure};
+use super::measures::{Measures, Mistake, measure};
 use super::predictions::Audited;
 use crate::report::document::{Block, Column, Document, Figure, Section, Table};
 use crate::report::files::Report;
-use crate::report::plots::{AccuracySeries, ConfusionPair, class_accuracy, confusion_pairs};
+use crate::report::plots::{
+    AccuracySeries, ConfusionPair, Marked, Scene, class_accuracy, confusion_pairs,
+};
 use crate::report::{Cell, Scale};
 
 /// Rows of a table that the terminal shows.
 const TERMINAL_ROWS: usize = 15;
 /// Mistakes in the table and in the plot.
 const MISTAKES: usize = 12;
+/// What is drawn around the numbers of the plots.
+const INTERVALS: &str = "95 % intervals (Wilson)";
 /// Classes named in a note at most.
 const NAMED: usize = 12;
 
@@ -30,14 +34,15 @@ pub fn report(audited: &Audited) -> Result<Report<Measures>> {
     let mut mistakes = Vec::new();
     if !measures.mistakes.is_empty() {
         plots.insert("mistakes".into(), mistakes_plot);
-        let caption = "Most frequent mistakes: share of the class's images.".to_string();
+        let caption =
+            format!("Most frequent mistakes: share of the class's images, with {INTERVALS}.");
         mistakes.push(Block::Figure(Figure {
             name: "mistakes".into(),
             caption,
         }));
         mistakes.push(Block::Table(mistakes_table(&measures)));
     }
-    let caption = "Accuracy of each class, hardest first.".to_string();
+    let caption = format!("Accuracy of each class, hardest first, with {INTERVALS}.");
     let accuracy = Block::Figure(Figure {
         name: "accuracy".into(),
         caption,
@@ -162,7 +167,7 @@ fn class_table(measures: &Measures) -> Table {
     let mut table = Table::new("Classes, worst first", columns);
     for row in &measures.classes {
         let taken = match &row.most_taken_for {
-            Some((name, count)) => Cell::text(format!("{name} ({count})")),
+            Some(taken) => Cell::text(format!("{} ({})", taken.name, taken.images)),
             None => Cell::Absent,
         };
         table.rows.push(vec![
@@ -190,64 +195,57 @@ fn mistakes_table(measures: &Measures) -> Table {
         Column::numbers("% of the class"),
     ];
     let mut table = Table::new("Most frequent mistakes", columns);
-    for cell in measures.mistakes.iter().take(MISTAKES) {
+    for mistake in measures.mistakes.iter().take(MISTAKES) {
         table.rows.push(vec![
-            Cell::text(&measures.class_names[cell.label as usize]),
-            Cell::text(&measures.class_names[cell.prediction as usize]),
-            Cell::Count { value: cell.count },
-            Cell::estimate(Some(share(measures, cell)), None, Scale::Percent),
+            Cell::text(&mistake.label_name),
+            Cell::text(&mistake.prediction_name),
+            Cell::Count {
+                value: mistake.images,
+            },
+            Cell::estimate(Some(mistake.share), None, Scale::Percent),
         ]);
     }
     table
 }
 
-fn share(measures: &Measures, cell: &mr2_metrics::ConfusionCell) -> f64 {
-    let images = measures
-        .classes
-        .iter()
-        .find(|row| row.class == cell.label as usize);
-    images.map_or(0.0, |row| cell.count as f64 / row.images.max(1) as f64)
-}
-
-fn accuracy_plot(audited: &Audited, measures: &Measures) -> crate::report::plots::Scene {
+fn accuracy_plot(audited: &Audited, measures: &Measures) -> Scene {
     let mut accuracy = vec![None; measures.class_names.len()];
     for row in &measures.classes {
-        accuracy[row.class] = row.accuracy;
+        let bar = row.interval;
+        accuracy[row.class] = row.accuracy.map(|value| Marked { value, bar });
     }
     let file = std::path::Path::new(&audited.source)
         .file_name()
         .unwrap_or_default();
     let name = file.to_string_lossy();
-    class_accuracy(
-        &measures.class_names,
-        &AccuracySeries {
-            name: &name,
-            accuracy: &accuracy,
-        },
-        None,
-    )
+    let series = AccuracySeries {
+        name: &name,
+        accuracy: &accuracy,
+    };
+    class_accuracy(&measures.class_names, &series, None, INTERVALS)
 }
 
-fn mistakes_plot(measures: &Measures) -> crate::report::plots::Scene {
-    let pair = |cell: &mr2_metrics::ConfusionCell| ConfusionPair {
-        class: measures.class_names[cell.label as usize].clone(),
-        taken_for: measures.class_names[cell.prediction as usize].clone(),
-        shares: vec![share(measures, cell)],
+fn mistakes_plot(measures: &Measures) -> Scene {
+    let pair = |mistake: &Mistake| ConfusionPair {
+        class: mistake.label_name.clone(),
+        taken_for: mistake.prediction_name.clone(),
+        shares: vec![Marked {
+            value: mistake.share,
+            bar: mistake.interval,
+        }],
     };
     let pairs: Vec<ConfusionPair> = measures.mistakes.iter().take(MISTAKES).map(pair).collect();
-    confusion_pairs(&["share of the class's images"], &pairs)
+    confusion_pairs(&["share"], &pairs, INTERVALS)
 }
 
-/// The table as the terminal shows it: the first rows, and how many more there are.
-pub fn shortened(table: &Table) -> Table {
+/// The table as the terminal shows it: the first rows, how many more there are, and (`all`) what shows
+/// them.
+pub fn shortened(table: &Table, all: &str) -> Table {
     let mut short = table.clone();
     if table.rows.len() > TERMINAL_ROWS {
         short.rows.truncate(TERMINAL_ROWS);
         let more = table.rows.len() - TERMINAL_ROWS;
-        short.notes.insert(
-            0,
-            format!("… and {more} more; --out DIR writes all of them."),
-        );
+        short.notes.insert(0, format!("… and {more} more; {all}."));
     }
     short
 }

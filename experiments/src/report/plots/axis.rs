@@ -1,5 +1,8 @@
 //! A linear axis with round numbers on it.
 
+/// Room beyond the values at each end, as a share of their range.
+const MARGIN: f64 = 0.04;
+
 /// The range of an axis and where its ticks are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
@@ -9,8 +12,8 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// An axis that holds all of `values`, from tick to tick, with about `ticks` of them.
-    /// Without values it runs from 0 to 1.
+    /// An axis a little longer than what holds all of `values`, with at least about `ticks` ticks;
+    /// it doesn't reach below 0 where no value does. Without values it runs from 0 to 1.
     pub fn around(values: impl IntoIterator<Item = f64>, ticks: usize) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.into_iter().filter(|v| v.is_finite()) {
@@ -23,31 +26,38 @@ impl Axis {
         // A constant, such as γ of plain cross-entropy, stands in the middle.
         if high - low <= 1e-9 * high.abs().max(1e-9) {
             let margin = if high == 0.0 { 1.0 } else { 0.5 * high.abs() };
-            (low, high) = (low - margin, high + margin);
+            return Self::new(low - margin, high + margin, ticks);
         }
-        let step = round_step((high - low) / ticks.max(1) as f64);
-        Self {
-            low: (low / step).floor() * step,
-            high: (high / step).ceil() * step,
-            step,
-        }
+        let margin = MARGIN * (high - low);
+        let floor = if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
+        Self::new((low - margin).max(floor), high + margin, ticks)
     }
 
-    /// Whole percents from `low` (rounded down to a multiple of ten) to 100.
+    /// An axis from 0 to `high`, which is positive, with at least about `ticks` ticks.
+    pub fn from_zero(high: f64, ticks: usize) -> Self {
+        Self::new(0.0, high, ticks)
+    }
+
+    fn new(low: f64, high: f64, ticks: usize) -> Self {
+        let step = round_step((high - low) / ticks.max(1) as f64);
+        Self { low, high, step }
+    }
+
+    /// Whole percents from `low`, rounded down to a tick, to 100.
     pub fn percent(low: f64) -> Self {
-        let low = ((low * 10.0 - 1e-9).floor() / 10.0).clamp(0.0, 0.9);
+        let low = low.clamp(0.0, 0.98);
+        let step = match low {
+            low if low < 0.2 => 0.2,
+            low if low < 0.75 => 0.1,
+            low if low < 0.9 => 0.05,
+            _ => 0.02,
+        };
+        // A value on the tick itself would be cut in half by the edge.
+        let low = ((low / step - 1e-9).floor() * step).max(0.0);
         Self {
             low,
             high: 1.0,
-            step: if low < 0.5 { 0.2 } else { 0.1 },
-        }
-        .on_tick()
-    }
-
-    fn on_tick(self) -> Self {
-        Self {
-            low: (self.low / self.step + 1e-9).floor() * self.step,
-            ..self
+            step,
         }
     }
 
@@ -56,12 +66,11 @@ impl Axis {
         (value - self.low) / (self.high - self.low)
     }
 
-    /// The numbers at the ticks.
+    /// The numbers at the ticks: the multiples of the step that lie on the axis.
     pub fn ticks(&self) -> Vec<f64> {
-        let count = ((self.high - self.low) / self.step).round() as usize;
-        (0..=count)
-            .map(|i| self.low + self.step * i as f64)
-            .collect()
+        let first = (self.low / self.step - 1e-6).ceil() as i64;
+        let last = (self.high / self.step + 1e-6).floor() as i64;
+        (first..=last).map(|i| self.step * i as f64).collect()
     }
 
     /// A tick's number with as many digits as the step has.
@@ -74,15 +83,15 @@ impl Axis {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, not below `step`.
+/// 1, 2 or 5 times a power of ten, not above `step`.
 fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
     let digit = step / power;
     power
-        * [1.0, 2.0, 5.0]
+        * [5.0, 2.0]
             .into_iter()
-            .find(|d| digit <= d + 1e-9)
-            .unwrap_or(10.0)
+            .find(|d| digit >= d - 1e-9)
+            .unwrap_or(1.0)
 }
 
 #[cfg(test)]
@@ -90,16 +99,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_hold_the_values() {
-        let axis = Axis::around([1.31, 2.84], 5);
+    fn ticks_are_round_and_the_axis_is_filled_by_the_values() {
+        let axis = Axis::around([1.31, 2.84], 4);
+        let labels: Vec<String> = axis.ticks().iter().map(|&t| axis.label(t)).collect();
         assert_eq!(
-            axis.ticks()
-                .iter()
-                .map(|&t| axis.label(t))
-                .collect::<Vec<_>>(),
-            ["1.0", "1.5", "2.0", "2.5", "3.0"]
+            labels,
+            ["1.4", "1.6", "1.8", "2.0", "2.2", "2.4", "2.6", "2.8"]
         );
-        assert_eq!(Axis::around([], 4).ticks(), [0.0, 0.5, 1.0]);
+        assert!(axis.share(1.31) > 0.0 && axis.share(1.31) < 0.05);
+        assert!(axis.share(2.84) < 1.0 && axis.share(2.84) > 0.95);
+        assert_eq!(Axis::around([], 2).ticks(), [0.0, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn an_axis_of_values_that_are_not_negative_begins_at_0_at_the_earliest() {
+        assert_eq!(Axis::around([0.0, 3.0], 4).share(0.0), 0.0);
+        assert!(Axis::around([-0.1, 3.0], 4).share(-0.1) > 0.0);
     }
 
     #[test]
@@ -108,9 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn percent_axes_end_at_100() {
+    fn percent_axes_end_at_100_and_hold_the_lowest_value() {
         assert_eq!(Axis::percent(0.61).ticks().len(), 5);
-        assert!(Axis::percent(0.95).share(1.0) == 1.0);
-        assert!(Axis::percent(0.32).share(0.32) > 0.0);
+        for low in [0.0, 0.1, 0.32, 0.6, 0.77, 0.95, 1.0] {
+            let axis = Axis::percent(low);
+            assert_eq!(axis.share(1.0), 1.0);
+            assert!(axis.share(low) > 0.0 || low == 0.0, "{low}");
+            assert!((2..=8).contains(&axis.ticks().len()), "{low}");
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! A quantity of each class over training: γ, or the spread v.
 
+use mr2_metrics::Interval;
+
 use super::axis::Axis;
 use super::epoch_frame::{BOTTOM, Frame, TOP};
 use super::ink::{Ink, RAMP};
+use super::mark::Marked;
 use super::scene::{Anchor, Scene, fit, text_width};
 use super::{LABEL, MARGIN, SMALL, WIDTH, heading};
 
@@ -14,18 +17,25 @@ const SINGLE_CURVES: usize = 100;
 const EXTREMES: usize = 3;
 const BAND_OPACITY: f64 = 0.7;
 const CORE_OPACITY: f64 = 0.25;
+/// Of the band that a class has over seeds; bands of several classes lie on each other.
+const SEED_OPACITY: f64 = 0.12;
 
 /// What the plot shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassCurves<'a> {
     /// Heading, such as "Margin γ over training".
     pub title: &'a str,
+    /// What the axis on the left is.
+    pub quantity: &'a str,
+    /// Over how many seeds the values are means.
+    pub seeds: usize,
     /// Names of the classes.
     pub classes: &'a [String],
     /// The epochs, ascending.
     pub epochs: &'a [u64],
-    /// For each epoch one value for each class; `None` where there is none yet.
-    pub values: &'a [Vec<Option<f64>>],
+    /// For each epoch one value for each class; `None` where there is none yet. Bars become bands
+    /// where the classes are few enough to have names.
+    pub values: &'a [Vec<Option<Marked>>],
     /// Accuracy of each class, by which the curves are coloured.
     pub accuracy: &'a [Option<f64>],
 }
@@ -39,7 +49,11 @@ pub fn class_curves(plot: &ClassCurves<'_>) -> Scene {
         .iter()
         .map(|n| text_width(n, SMALL))
         .fold(0.0, f64::max);
-    let axis = Axis::around(plot.values.iter().flatten().copied().flatten(), 5);
+    let drawn = |marked: &Marked| match named {
+        true => marked.ends(),
+        false => [marked.value; 2],
+    };
+    let axis = Axis::around(plot.values.iter().flatten().flatten().flat_map(drawn), 4);
     let labels = axis
         .ticks()
         .iter()
@@ -57,7 +71,12 @@ pub fn class_curves(plot: &ClassCurves<'_>) -> Scene {
         },
     };
     heading(&mut scene, plot.title, &[]);
-    frame.grid(&mut scene, plot.epochs.len());
+    let note = match plot.seeds {
+        1 => "one seed".to_string(),
+        n if named => format!("means over {n} seeds, bands ± 1 standard deviation"),
+        n => format!("means over {n} seeds"),
+    };
+    frame.grid(&mut scene, plot.epochs.len(), plot.quantity, &note);
     let order = mr2_metrics::hardest_first(plot.accuracy).unwrap_or_default();
     legend(&mut scene, plot.classes.len() > SINGLE_CURVES);
     if plot.classes.len() > SINGLE_CURVES {
@@ -79,6 +98,11 @@ pub fn class_curves(plot: &ClassCurves<'_>) -> Scene {
         .filter(|k| !order.contains(k))
         .collect();
     by_ease.extend(order.iter().rev());
+    if named {
+        for &class in &by_ease {
+            seed_band(&mut scene, plot, &frame, class, inks[class]);
+        }
+    }
     for &class in &by_ease {
         curve(&mut scene, plot, &frame, class, inks[class]);
     }
@@ -146,12 +170,7 @@ fn curve(scene: &mut Scene, plot: &ClassCurves<'_>, frame: &Frame, class: usize,
     };
     let mut piece = Vec::new();
     for (&epoch, values) in plot.epochs.iter().zip(plot.values) {
-        match values
-            .get(class)
-            .copied()
-            .flatten()
-            .filter(|v| v.is_finite())
-        {
+        match value_of(values, class) {
             Some(value) => piece.push(frame.at(epoch, value)),
             None => stroke(scene, std::mem::take(&mut piece), ink, width),
         }
@@ -159,10 +178,31 @@ fn curve(scene: &mut Scene, plot: &ClassCurves<'_>, frame: &Frame, class: usize,
     stroke(scene, piece, ink, width);
 }
 
+fn value_of(values: &[Option<Marked>], class: usize) -> Option<f64> {
+    let value = values.get(class).copied().flatten()?.value;
+    value.is_finite().then_some(value)
+}
+
+/// From bar end to bar end of the class, over the epochs that have a bar.
+fn seed_band(scene: &mut Scene, plot: &ClassCurves<'_>, frame: &Frame, class: usize, ink: Ink) {
+    let bars: Vec<(u64, Interval)> = plot
+        .epochs
+        .iter()
+        .zip(plot.values)
+        .filter_map(|(&epoch, values)| Some((epoch, values.get(class).copied().flatten()?.bar?)))
+        .collect();
+    let low = bars.iter().map(|(epoch, bar)| frame.at(*epoch, bar.low));
+    let high = bars.iter().map(|(epoch, bar)| frame.at(*epoch, bar.high));
+    let outline: Vec<_> = low.chain(high.rev()).collect();
+    if bars.len() > 1 {
+        scene.area(outline, ink, SEED_OPACITY);
+    }
+}
+
 fn stroke(scene: &mut Scene, points: Vec<(f64, f64)>, ink: Ink, width: f64) {
     match points.as_slice() {
         [] => {}
-        [only] => scene.disc(*only, width + 0.5, ink, true),
+        [only] => scene.disc(*only, width + 0.5, ink),
         _ => scene.path(points, ink, width),
     }
 }
@@ -174,11 +214,8 @@ fn bands(scene: &mut Scene, plot: &ClassCurves<'_>, frame: &Frame) {
         .iter()
         .zip(plot.values)
         .map(|(&epoch, values)| {
-            let mut known: Vec<f64> = values
-                .iter()
-                .copied()
-                .flatten()
-                .filter(|v| v.is_finite())
+            let mut known: Vec<f64> = (0..values.len())
+                .filter_map(|class| value_of(values, class))
                 .collect();
             known.sort_unstable_by(f64::total_cmp);
             (epoch, known)
@@ -215,10 +252,9 @@ fn end_names(
     let Some((&epoch, values)) = plot.epochs.last().zip(plot.values.last()) else {
         return;
     };
-    let end_of = |k: usize| Some(frame.at(epoch, values.get(k).copied().flatten()?));
+    let end_of = |k: usize| Some(frame.at(epoch, value_of(values, k)?));
     let mut ends: Vec<(f64, usize)> = (0..names.len())
         .filter_map(|k| Some((end_of(k)?.1, k)))
-        .filter(|(y, _)| y.is_finite())
         .collect();
     ends.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let mut y = TOP - APART;
@@ -237,7 +273,7 @@ fn end_names(
         if let Some(end) = end_of(class) {
             scene.path(vec![end, (frame.right + 20.0, y)], ink, 0.75);
         }
-        scene.disc((frame.right + 22.0, y), 3.0, ink, true);
+        scene.disc((frame.right + 22.0, y), 3.0, ink);
         scene.text(
             (frame.right + 29.0, y),
             &names[class],

@@ -1,12 +1,12 @@
 //! The frame of a plot over training: epochs below, values on the left.
 
-use super::SMALL;
 use super::axis::Axis;
 use super::ink::Ink;
 use super::scene::{Anchor, Scene};
+use super::{SMALL, footing};
 
 /// Where the frame begins, from the top of the picture.
-pub const TOP: f64 = 84.0;
+pub const TOP: f64 = 88.0;
 /// Where it ends.
 pub const BOTTOM: f64 = 440.0;
 
@@ -32,14 +32,19 @@ impl Frame {
         (x, BOTTOM - (BOTTOM - TOP) * self.axis.share(value))
     }
 
-    /// Grid lines and labels for that many epochs.
-    pub fn grid(&self, scene: &mut Scene, epochs: usize) {
+    /// Grid lines and labels for that many epochs; `values` says what the axis on the left is,
+    /// `note` what the bands are.
+    pub fn grid(&self, scene: &mut Scene, epochs: usize, values: &str, note: &str) {
+        let above = (super::MARGIN, TOP - 14.0);
+        scene.text(above, values, SMALL, Anchor::Start, Ink::Muted);
         for tick in self.axis.ticks() {
             let y = self.at(0, tick).1;
             scene.path(vec![(self.left, y), (self.right, y)], Ink::Grid, 1.0);
             let at = (self.left - 8.0, y);
             scene.text(at, &self.axis.label(tick), SMALL, Anchor::End, Ink::Muted);
         }
+        let floor = vec![(self.left, BOTTOM), (self.right, BOTTOM)];
+        scene.path(floor, Ink::Muted, 1.0);
         let steps = epochs.saturating_sub(1).clamp(1, 8);
         for tick in Axis::around([self.first, self.last], steps).ticks() {
             if tick.fract() == 0.0 && tick >= self.first && tick <= self.last {
@@ -49,7 +54,6 @@ impl Frame {
                 scene.text(at, &tick.to_string(), SMALL, Anchor::Middle, Ink::Muted);
             }
         }
-        let at = (self.right, BOTTOM + 36.0);
-        scene.text(at, "epoch", SMALL, Anchor::End, Ink::Muted);
+        footing(scene, self.right, BOTTOM + 37.0, "epoch", note);
     }
 }

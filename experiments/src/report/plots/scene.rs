@@ -51,7 +51,6 @@ enum Shape {
         at: (f64, f64),
         radius: f64,
         ink: Ink,
-        filled: bool,
     },
     Text {
         at: (f64, f64),
@@ -100,14 +99,9 @@ impl Scene {
         self.area(corners, ink, 1.0);
     }
 
-    /// A disc, or a ring that shows what lies under it.
-    pub fn disc(&mut self, at: (f64, f64), radius: f64, ink: Ink, filled: bool) {
-        self.shapes.push(Shape::Disc {
-            at,
-            radius,
-            ink,
-            filled,
-        });
+    /// A disc.
+    pub fn disc(&mut self, at: (f64, f64), radius: f64, ink: Ink) {
+        self.shapes.push(Shape::Disc { at, radius, ink });
     }
 
     /// A line of text.
@@ -201,26 +195,11 @@ fn paint_shape<B: DrawingBackend>(
             steps(points),
             ink.colour().mix(*opacity).filled(),
         )),
-        Shape::Disc {
-            at,
-            radius,
-            ink,
-            filled: true,
-        } => root.draw(&Circle::new(
+        Shape::Disc { at, radius, ink } => root.draw(&Circle::new(
             step(*at),
             radius * STEPS,
             ink.colour().filled(),
         )),
-        Shape::Disc {
-            at,
-            radius,
-            ink,
-            filled: false,
-        } => {
-            let disc = |r: f64, ink: Ink| Circle::new(step(*at), r, ink.colour().filled());
-            root.draw(&disc(radius * STEPS, *ink))?;
-            root.draw(&disc((radius - 1.5) * STEPS, Ink::Paper))
-        }
         Shape::Text {
             at,
             text,

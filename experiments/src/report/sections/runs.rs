@@ -1,0 +1,86 @@
+//! Where everything comes from, and what training warned of.
+
+use mr2_metrics::Metric;
+
+use crate::report::document::{Block, Column, Section, Table};
+use crate::report::run_folders::Found;
+use crate::report::{Cell, Scale};
+
+/// Where everything comes from, and what training warned of.
+pub fn runs(found: &Found) -> Section {
+    let columns = vec![
+        Column::words("method"),
+        Column::numbers("seed"),
+        Column::numbers(Metric::Overall.title()),
+        Column::numbers("minutes"),
+        Column::words("folder"),
+    ];
+    let mut table = Table::new("Run folders", columns);
+    let columns = vec![
+        Column::words("method"),
+        Column::numbers("seed"),
+        Column::words("epochs"),
+        Column::words("what was seen (last of them)"),
+    ];
+    let mut warnings = Table::new("Warnings during training", columns);
+    for run in &found.runs {
+        let result = &run.result;
+        table.rows.push(vec![
+            Cell::text(&run.method),
+            Cell::Count { value: result.seed },
+            Cell::estimate(result.test.overall, None, Scale::Percent),
+            Cell::estimate(
+                Some(result.timings.total_seconds / 60.0),
+                None,
+                Scale::Plain { decimals: 1 },
+            ),
+            Cell::text(run.folder.display().to_string()),
+        ]);
+        for warning in &result.warnings {
+            warnings.rows.push(vec![
+                Cell::text(&run.method),
+                Cell::Count { value: result.seed },
+                Cell::text(ranges(&warning.epochs)),
+                Cell::text(&warning.message),
+            ]);
+        }
+    }
+    let mut blocks = vec![Block::Table(table)];
+    if !warnings.rows.is_empty() {
+        blocks.push(Block::Table(warnings));
+    }
+    Section {
+        title: "Runs".into(),
+        blocks,
+    }
+}
+
+/// Ascending numbers with runs of neighbours joined: 1-3, 6.
+fn ranges(numbers: &[u64]) -> String {
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for &number in numbers {
+        match joined.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => joined.push((number, number)),
+        }
+    }
+    let write = |&(first, last): &(u64, u64)| {
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
+    };
+    joined.iter().map(write).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ranges;
+
+    #[test]
+    fn neighbouring_epochs_are_joined() {
+        assert_eq!(ranges(&[1, 2, 3, 6, 8, 9]), "1-3, 6, 8-9");
+        assert_eq!(ranges(&[]), "");
+    }
+}
