@@ -1,12 +1,13 @@
 //! Run files: every key is there and known, a preset label is true, and errors name the key.
 
+mod preset_label;
+
 use std::path::PathBuf;
 
 use mr2::config::RunFile;
-use mr2_loss::Preset;
 use toml::{Table, Value};
 
-use crate::support::{expect, mr2, root};
+use crate::support::root;
 
 /// Every file under experiments/runs, with its text.
 fn run_files() -> Vec<(PathBuf, String)> {
@@ -93,7 +94,7 @@ fn a_run_file_without_any_one_of_its_keys_is_refused_by_the_keys_name() {
                 table_at(&mut without, &way).remove(&key);
                 let message = refusal(without.as_table().unwrap());
                 let named = match is_variant(&way) {
-                    true => "a single key",
+                    true => "exactly 1 element",
                     false => &key,
                 };
                 let place = format!("{}: {way:?} without {key}", path.display());
@@ -150,117 +151,68 @@ fn an_unknown_key_beside_a_variant_without_keys_is_refused() {
     }
 }
 
-/// The run file of the quickstart's MR² arm with another objective block.
-fn with_objective(block: &str) -> String {
-    let text = run_file("quickstart-mr2.toml");
-    let (before, _) = text.split_once("[training.objective]").unwrap();
-    format!("{before}{block}")
-}
-
-fn block(preset: Preset) -> String {
-    let (block, _) = expect(mr2().args(["presets", preset.name()]), 0);
-    block
-}
-
 #[test]
-fn the_block_of_every_preset_is_accepted_with_its_label() {
-    for preset in Preset::ALL {
-        let run = parse(&with_objective(&block(preset))).unwrap();
-        let config = serde_json::to_value(&run.config.training.objective).unwrap();
-        let mut expected = serde_json::to_value(preset.config()).unwrap();
-        expected["kind"] = "mr2".into();
-        assert_eq!(config, expected, "{}", preset.name());
-        assert_eq!(
-            run.table["training"]["objective"]["preset"].as_str(),
-            Some(preset.name())
-        );
-    }
-}
-
-/// Another value of the same kind.
-fn changed(value: &Value) -> Value {
-    match value {
-        Value::Float(x) => Value::Float(x + 0.25),
-        Value::Integer(n) => Value::Integer(n + 1),
-        Value::Boolean(b) => Value::Boolean(!b),
-        _ => Value::String("something else".into()),
-    }
-}
-
-#[test]
-fn a_preset_label_beside_other_values_is_refused_by_their_keys() {
-    for preset in Preset::ALL {
-        let text = with_objective(&block(preset));
-        let whole = Value::Table(toml::from_str(&text).unwrap());
-        let objective = [Step::Key("training".into()), Step::Key("objective".into())];
-        for way in tables(&whole, &[]) {
-            if !way.starts_with(&objective) {
-                continue;
-            }
-            let keys = table_at(&mut whole.clone(), &way).clone();
-            for (key, value) in keys.iter().filter(|(_, value)| !value.is_table()) {
-                if ["kind", "preset"].contains(&key.as_str()) {
-                    continue;
-                }
-                let mut other = whole.clone();
-                table_at(&mut other, &way).insert(key.clone(), changed(value));
-                let message = refusal(other.as_table().unwrap());
-                let start = format!("run.toml: preset `{}` has other values", preset.name());
-                assert!(message.starts_with(&start), "{message}");
-                let names: Vec<String> = way
-                    .iter()
-                    .chain([&Step::Key(key.clone())])
-                    .map(|step| match step {
-                        Step::Key(key) => key.clone(),
-                        Step::Place(place) => place.to_string(),
-                    })
-                    .collect();
-                assert!(
-                    message.contains(&format!("`{}` is ", names.join("."))),
-                    "{message}"
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn all_values_that_differ_from_the_preset_are_named_at_once() {
-    let text = with_objective(&block(Preset::PaperLinear))
-        .replace("weight = 0.3", "weight = 0.5")
-        .replace("budget = 2.0", "budget = 1.0");
-    let message = format!("{:#}", parse(&text).unwrap_err());
-    for part in [
-        "`training.objective.gamma.budget` is 1.0, the preset's is 2.0",
-        "`training.objective.representation.weight` is 0.5, the preset's is 0.3",
+fn an_error_names_the_whole_path_of_the_key_once() {
+    let text = run_file("quickstart-mr2.toml").replace("\"recommended\"", "\"custom\"");
+    for (old, new, message) in [
+        ("\nname = \"MR²\"", "", "at top level: missing field `name`"),
+        (
+            "\nimages_per_batch = 64",
+            "\nimages_per_batch = \"many\"",
+            "at `data.images_per_batch`: invalid type: string \"many\", expected usize",
+        ),
+        ("\nepochs = 6", "", "at `training`: missing field `epochs`"),
+        (
+            "\nbackbone =",
+            "\nbackbon =",
+            "at `model.backbon`: unknown field `backbon`, expected one of `backbone`, `head`, `dropout`; \
+             did you mean `backbone`?",
+        ),
+        (
+            "\"linear\"",
+            "\"linaer\"",
+            "at `model.head.kind`: unknown variant `linaer`, expected `linear` or `cosine`; did you mean `linear`?",
+        ),
+        (
+            "\nestimator = \"pooled\"",
+            "\nestimator = \"pool\"",
+            "at `training.objective.stats.estimator`: unknown variant `pool`, expected one of `batch_local`, \
+             `pooled`, `running_mean`; \
+             did you mean `pooled`?",
+        ),
+        (
+            "\nbudget = 1.0",
+            "\nbudget = \"all\"",
+            "at `training.objective.gamma.budget`: invalid type: string \"all\", expected f64",
+        ),
+        (
+            "\nbudget =",
+            "\nbugdet =",
+            "at `training.objective.gamma.bugdet`: unknown field `bugdet`, expected one of `source`, `budget`, \
+             `exponent`, `classes`; did you mean `budget`?",
+        ),
+        (
+            "\nexponent = 0.3333333333333333",
+            "",
+            "at `training.objective.gamma`: missing field `exponent`",
+        ),
+        (
+            "class_mean = \"data\"",
+            "class_mean = \"date\"",
+            "at `training.objective.representation.reduction.class_mean`: unknown variant `date`, expected \
+             `data` or `fixed`; did you mean `data`?",
+        ),
+        (
+            "\nrestart_every_epoch =",
+            "\nrestart =",
+            "at `training.objective.restart`: unknown field `restart`, expected one of `stats`, \
+             `restart_every_epoch`, `gamma`, `representation`; did you mean `restart_every_epoch`?",
+        ),
     ] {
-        assert!(message.contains(part), "{message}");
+        assert_eq!(text.matches(old).count(), 1, "{old}");
+        let refused = parse(&text.replace(old, new)).unwrap_err();
+        assert_eq!(format!("{refused:#}"), format!("run.toml: {message}"));
     }
-}
-
-#[test]
-fn the_label_custom_is_compared_with_nothing() {
-    let text = with_objective(&block(Preset::PaperLinear))
-        .replace("\"paper_linear\"", "\"custom\"")
-        .replace("weight = 0.3", "weight = 0.5");
-    let run = parse(&text).unwrap();
-    assert_eq!(
-        run.table["training"]["objective"]["representation"]["weight"].as_float(),
-        Some(0.5)
-    );
-}
-
-#[test]
-fn an_unknown_preset_is_answered_with_the_valid_ones() {
-    let text = with_objective(&block(Preset::Recommended)).replace("\"recommended\"", "\"best\"");
-    let message = format!("{:#}", parse(&text).unwrap_err());
-    assert!(message.contains("unknown preset `best`"), "{message}");
-    let (_, listed) = expect(mr2().args(["presets", "best"]), 1);
-    for preset in Preset::ALL {
-        assert!(message.contains(preset.name()), "{message}");
-        assert!(listed.contains(preset.name()), "{listed}");
-    }
-    assert!(message.contains("custom"), "{message}");
 }
 
 #[test]

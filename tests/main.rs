@@ -5,11 +5,14 @@ mod support; // a temporary folder, the built `mr2`, small run files
 
 mod audit; // anyone's predictions → the class-wise report
 mod bench; // times of the loss and of a training step
+mod closed_pipe; // `mr2 … --json | head`
 mod config; // run files: missing and unknown keys, presets, --set
 mod data; // data sets on disk: missing, damaged, whole
 mod eval; // a run's weights on a part of its data
 mod licences; // what the dependencies ask for
 mod quickstart; // the README's first command at smoke size: run, reuse, stop, resume, restart
 mod report; // Markdown, LaTeX and HTML from run folders; names that need escaping
+mod stranger; // the READMEs' examples in a project outside this workspace
 mod tidy; // dependency arrows, links, file heads, experiment files
 mod train; // one run through the command line: signals, kills, resuming, errors
+mod tune; // settings chosen on validation images, stage by stage

@@ -117,13 +117,17 @@ fn restart_begins_anew() {
 }
 
 #[test]
-fn restart_deletes_no_folder_that_is_not_a_run_folder() {
+fn restart_deletes_nothing_where_a_folder_is_not_a_run_folder() {
     let place = Place::new();
-    let mine = place.path("runs/erm-seed1");
+    let run = place.path("runs/erm-seed1/config.toml");
+    let mine = place.path("runs/mr2-seed1");
+    std::fs::create_dir_all(run.parent().unwrap()).unwrap();
+    std::fs::write(&run, "").unwrap();
     std::fs::create_dir_all(&mine).unwrap();
     std::fs::write(mine.join("thesis.tex"), "years of work").unwrap();
     let (_, stderr) = expect(place.quickstart("runs", 1).arg("--restart"), 1);
-    let message = format!("{} is no run folder: not deleted", mine.display());
+    let message = format!("{} is no run folder, so nothing is deleted", mine.display());
     assert!(stderr.contains(&message), "{stderr}");
     assert!(mine.join("thesis.tex").is_file());
+    assert!(run.is_file());
 }

@@ -3,12 +3,13 @@
 //! Every value is spelled out in the file. Unknown and missing keys are errors that name the key and
 //! the nearest valid one; a `preset` label is compared with the values that stand beside it.
 
+mod objective;
+
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use mr2_backbones::Head;
 use mr2_data::{Sampler, Transform, ValidationConfig};
-use mr2_loss::Preset;
 use mr2_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -133,7 +134,7 @@ impl RunFile {
 
 fn resolve(table: &Table) -> Result<RunConfig> {
     let mut table = table.clone();
-    check_preset(&mut table)?;
+    objective::check(&mut table)?;
     let config: RunConfig = typed(Value::Table(table.clone()))?;
     refuse_unused(&table, &config)?;
     Ok(config)
@@ -154,15 +155,24 @@ fn refuse_unused(table: &Table, config: &RunConfig) -> Result<()> {
 /// # Errors
 /// On the first key or value that doesn't fit.
 pub fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
+    typed_at("", value)
+}
+
+/// [`typed`] for the value of the key `place` (empty for the whole file).
+fn typed_at<T: serde::de::DeserializeOwned>(place: &str, value: Value) -> Result<T> {
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let message = error.into_inner().to_string();
-        let message = message.trim();
-        let place = if path == "." {
-            "top level".to_string()
-        } else {
-            format!("`{path}`")
+        let inner = match error.path().iter().len() {
+            0 => String::new(),
+            _ => error.path().to_string(),
         };
+        let place = match (place, inner.as_str()) {
+            ("", "") => "top level".to_string(),
+            ("", path) | (path, "") => format!("`{path}`"),
+            (outer, inner) => format!("`{outer}.{inner}`"),
+        };
+        // Without the path that the error's own text ends in.
+        let error = error.into_inner();
+        let message = error.message();
         match suggestion(message) {
             Some(near) => anyhow!("at {place}: {message}; did you mean `{near}`?"),
             None => anyhow!("at {place}: {message}"),
@@ -184,78 +194,6 @@ pub fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Op
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(score, _)| *score > 0.6)
         .map(|(_, name)| name.to_string())
-}
-
-/// Takes the `preset` label out of the objective and compares its constructor with the values given.
-fn check_preset(table: &mut Table) -> Result<()> {
-    let Some(objective) = table
-        .get_mut("training")
-        .and_then(|t| t.get_mut("objective"))
-        .and_then(Value::as_table_mut)
-    else {
-        return Ok(()); // the typed pass names what is missing
-    };
-    if objective.get("kind").and_then(Value::as_str) != Some("mr2") {
-        return Ok(());
-    }
-    let Some(label) = objective.remove("preset") else {
-        bail!(
-            "at `training.objective`: missing field `preset`: write the preset's name or \"custom\""
-        );
-    };
-    let Some(label) = label.as_str() else {
-        bail!("at `training.objective.preset`: expected a name in quotes");
-    };
-    if label == "custom" {
-        return Ok(());
-    }
-    let Some(preset) = Preset::ALL.iter().find(|p| p.name() == label) else {
-        let names: Vec<_> = Preset::ALL.iter().map(|p| p.name()).collect();
-        bail!(
-            "at `training.objective.preset`: unknown preset `{label}`; valid: {}, custom",
-            names.join(", ")
-        );
-    };
-    let expected = Value::try_from(preset.config())?;
-    let mut given = objective.clone();
-    given.remove("kind");
-    let mut differences = Vec::new();
-    compare(
-        "training.objective",
-        &expected,
-        &Value::Table(given),
-        &mut differences,
-    );
-    if differences.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "preset `{label}` has other values (write `preset = \"custom\"` to use yours): {}",
-        differences.join("; ")
-    )
-}
-
-/// Collects the leaves where `given` differs from `expected`; keys that are not there are left to the typed pass.
-fn compare(path: &str, expected: &Value, given: &Value, out: &mut Vec<String>) {
-    match (expected, given) {
-        (Value::Table(e), Value::Table(g)) => {
-            for (key, value) in e {
-                if let Some(other) = g.get(key) {
-                    compare(&format!("{path}.{key}"), value, other, out);
-                }
-            }
-        }
-        (e, g) if same_value(e, g) => {}
-        (e, g) => out.push(format!("`{path}` is {g}, the preset's is {e}")),
-    }
-}
-
-fn same_value(a: &Value, b: &Value) -> bool {
-    let number = |v: &Value| v.as_float().or_else(|| v.as_integer().map(|i| i as f64));
-    match (number(a), number(b)) {
-        (Some(x), Some(y)) => x == y,
-        _ => a == b,
-    }
 }
 
 /// Applies one `key.path=value`; the key must be there, since every key is.

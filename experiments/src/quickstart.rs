@@ -1,14 +1,15 @@
 //! What `cargo run --release` does: three methods, three seeds, one table.
 
+mod finding;
+
 use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use mr2_metrics::{Metric, Premise, Verdict};
 use mr2_train::{Outcome, StopFlag};
 
 use crate::assemble::{Data, data, data_root};
-use crate::commands::{Output, init_logging, set_threads};
+use crate::commands::{Output, init_logging, set_threads, write_json};
 use crate::config::RunFile;
 use crate::progress::Progress;
 use crate::report::Block;
@@ -135,12 +136,18 @@ fn plan(args: &Args) -> Result<Vec<Planned>> {
     Ok(planned)
 }
 
-/// Deletes the planned run folders, and nothing that isn't one.
+/// Deletes the planned run folders: all of them, or none where one isn't a run folder.
 fn remove(planned: &[Planned]) -> Result<()> {
-    for run in planned.iter().filter(|run| run.folder.exists()) {
+    let there: Vec<_> = planned.iter().filter(|run| run.folder.exists()).collect();
+    for run in &there {
         if !run.folder.join("config.toml").is_file() {
-            bail!("{} is no run folder: not deleted", run.folder.display());
+            bail!(
+                "{} is no run folder, so nothing is deleted: move it away, or choose another --out",
+                run.folder.display()
+            );
         }
+    }
+    for run in there {
         std::fs::remove_dir_all(&run.folder)
             .with_context(|| format!("cannot delete {}", run.folder.display()))?;
     }
@@ -186,8 +193,7 @@ fn finish(args: &Args, report: &Report<Comparison>, out: &mut dyn Write) -> Resu
     let folder = args.out.join("report");
     report.write(&folder)?;
     if args.output.json {
-        serde_json::to_writer_pretty(&mut *out, &report.data)?;
-        writeln!(out)?;
+        write_json(&report.data, out)?;
         return Ok(0);
     }
     let style = Style::of_stdout();
@@ -209,38 +215,8 @@ fn finish(args: &Args, report: &Report<Comparison>, out: &mut dyn Write) -> Resu
             write!(out, "{}", render_claims(claims, style))?;
         }
     }
-    writeln!(out, "\n{}", finding(&report.data))?;
+    let data = &report.data;
+    let finding = finding::of(data.premise.verdict, &data.class_report);
+    writeln!(out, "\n{finding}")?;
     Ok(0)
-}
-
-/// The last line: the premise, and every difference to ERM that is decided.
-fn finding(data: &Comparison) -> String {
-    let premise = match data.premise.verdict {
-        Premise::Held => "the paper's premise holds here: harder classes have the larger m + v",
-        Premise::Reversed => {
-            "the paper's premise is reversed here: easier classes have the larger m + v"
-        }
-        Premise::Undecided { .. } => "whether the paper's premise holds here is undecided",
-    };
-    let mut decided = Vec::new();
-    for row in data.class_report.rows.iter().skip(1) {
-        for metric in [Metric::Overall, Metric::Hard, Metric::WorstClass] {
-            let cell = row.cell(metric);
-            let compared = cell.and_then(|cell| cell.against_reference.as_ref());
-            if let Some(verdict @ (Verdict::Better | Verdict::Worse)) = compared.map(|c| c.verdict)
-            {
-                decided.push(format!(
-                    "{} is {verdict} than ERM in {}",
-                    row.name,
-                    metric.title()
-                ));
-            }
-        }
-    }
-    let differences = match decided.is_empty() {
-        true => "no difference to ERM in overall accuracy, hard third or worst class is decided"
-            .to_string(),
-        false => decided.join(", "),
-    };
-    format!("In short: {premise}; {differences}.")
 }

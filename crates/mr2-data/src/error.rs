@@ -13,7 +13,7 @@ pub enum Error {
     /// No layout of the data set is present.
     #[error(
         "data set {name}: no layout of it is complete under {}. Looked for: {looked_for}. \
-         Get it from {source_url} and put it there, or set the root folder to where it is",
+         Get it from {source_url} and put it there, or name the folder that it is in as the data root",
         root.display()
     )]
     NotFound {
@@ -31,8 +31,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
-        #[source]
+        /// What the system said; in the message already, so not a source that would show it again.
         cause: std::io::Error,
     },
     /// The checksum differs from the descriptor's.

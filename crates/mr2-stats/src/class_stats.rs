@@ -33,6 +33,20 @@ impl ClassStats {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
+        Self::with_state(config, classes, feature_dim, dtype, device, |config| {
+            State::unseen(config, classes, feature_dim, device)
+        })
+    }
+
+    /// Asks `state` for the state once the rest is known to be in range.
+    pub(crate) fn with_state(
+        config: StatsConfig,
+        classes: usize,
+        feature_dim: usize,
+        dtype: DType,
+        device: &Device,
+        state: impl FnOnce(&StatsConfig) -> Result<State>,
+    ) -> Result<Self> {
         config.check()?;
         if classes == 0 || feature_dim == 0 {
             bail!("classes and feature_dim must be at least 1, got {classes} and {feature_dim}")
@@ -40,7 +54,7 @@ impl ClassStats {
         if !dtype.is_float() {
             bail!("dtype must be a float dtype, got {dtype:?}")
         }
-        let state = State::unseen(&config, classes, feature_dim, device)?;
+        let state = state(&config)?;
         Ok(Self {
             config,
             classes,

@@ -58,34 +58,8 @@ impl ClassStats {
                 bail!("statistics were saved with {name} = {saved}, expected {own}")
             }
         }
-        let device = self.device().clone();
-        let state = State::build(
-            self.config(),
-            self.classes(),
-            self.feature_dim(),
-            |name, shape| {
-                let tensor = find(tensors, name)?;
-                check_values(name, tensor, shape)?;
-                tensor
-                    .to_device(&device)?
-                    .to_dtype(wide_dtype(&device))?
-                    .copy()
-            },
-        )?;
-        let known = state.fields();
-        let mut unexpected: Vec<&str> = tensors
-            .keys()
-            .map(String::as_str)
-            .filter(|&name| name != CONFIG && !known.iter().any(|&(known, _)| known == name))
-            .collect();
-        unexpected.sort_unstable();
-        if !unexpected.is_empty() {
-            bail!(
-                "statistics have unexpected tensors: {}",
-                unexpected.join(", ")
-            )
-        }
-        self.state = state;
+        let (classes, feature_dim) = (self.classes(), self.feature_dim());
+        self.state = read_state(tensors, self.config(), classes, feature_dim, self.device())?;
         Ok(())
     }
 
@@ -108,10 +82,10 @@ impl ClassStats {
             let tensors = safetensors::load(path, &Device::Cpu)?;
             let numbers = find(&tensors, CONFIG)?.to_dtype(DType::F64)?;
             let numbers = numbers.flatten_all()?.to_vec1::<f64>()?;
-            let (config, classes, feature_dim) = parse_config(&numbers, &tensors)?;
-            let mut stats = Self::new(config, classes, feature_dim, dtype, device)?;
-            stats.load(&tensors)?;
-            Ok(stats)
+            let (config, classes, feature_dim) = parse_config(&numbers)?;
+            Self::with_state(config, classes, feature_dim, dtype, device, |config| {
+                read_state(&tensors, config, classes, feature_dim, device)
+            })
         };
         open().map_err(|error| error.with_path(path))
     }
@@ -144,10 +118,9 @@ fn config_numbers(config: &StatsConfig, classes: usize, feature_dim: usize) -> [
     ]
 }
 
-fn parse_config(
-    numbers: &[f64],
-    tensors: &HashMap<String, Tensor>,
-) -> Result<(StatsConfig, usize, usize)> {
+/// The config, the classes and the feature_dim. Nothing may be allocated by these two alone, a file can
+/// name any; [`read_state`] compares them with the tensors that are there.
+fn parse_config(numbers: &[f64]) -> Result<(StatsConfig, usize, usize)> {
     let &[format, norm, decay, estimator, centre, classes, feature_dim] = numbers else {
         bail!(
             "statistics: config must have {} numbers, got {}",
@@ -171,23 +144,13 @@ fn parse_config(
     let Some(&centre) = Centre::ALL.get(place(centre)) else {
         bail!("statistics have unknown centre {centre}")
     };
-    // Nothing is allocated for more classes or features than the file holds.
-    let largest = tensors
-        .values()
-        .flat_map(|t| t.dims().to_vec())
-        .max()
-        .unwrap_or(0) as f64;
-    if !(1.0..=largest).contains(&classes) {
-        bail!("statistics name {classes} classes, but hold no tensor of that length")
-    }
-    let holds_dim = estimator == Estimator::RunningMean || centre == Centre::GlobalMean;
-    let most = if holds_dim {
-        largest
-    } else {
-        f64::from(u32::MAX)
-    };
-    if !(1.0..=most).contains(&feature_dim) {
-        bail!("statistics name a feature_dim of {feature_dim}, expected 1 to {most}")
+    for (name, size) in [("classes", classes), ("feature_dim", feature_dim)] {
+        if size < 1.0 || place(size) > u32::MAX as usize {
+            bail!(
+                "statistics have {name} = {size}, expected 1 to {}",
+                u32::MAX
+            )
+        }
     }
     let config = StatsConfig {
         norm,
@@ -196,6 +159,38 @@ fn parse_config(
         centre,
     };
     Ok((config, place(classes), place(feature_dim)))
+}
+
+/// The state that `tensors` hold: all of its tensors, of the right shapes, and no others.
+fn read_state(
+    tensors: &HashMap<String, Tensor>,
+    config: &StatsConfig,
+    classes: usize,
+    feature_dim: usize,
+    device: &Device,
+) -> Result<State> {
+    let state = State::build(config, classes, feature_dim, |name, shape| {
+        let tensor = find(tensors, name)?;
+        check_values(name, tensor, shape)?;
+        tensor
+            .to_device(device)?
+            .to_dtype(wide_dtype(device))?
+            .copy()
+    })?;
+    let known = state.fields();
+    let mut unexpected: Vec<&str> = tensors
+        .keys()
+        .map(String::as_str)
+        .filter(|&name| name != CONFIG && !known.iter().any(|&(known, _)| known == name))
+        .collect();
+    unexpected.sort_unstable();
+    if !unexpected.is_empty() {
+        bail!(
+            "statistics have unexpected tensors: {}",
+            unexpected.join(", ")
+        )
+    }
+    Ok(state)
 }
 
 fn find<'a>(tensors: &'a HashMap<String, Tensor>, name: &str) -> Result<&'a Tensor> {

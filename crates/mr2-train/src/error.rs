@@ -153,6 +153,15 @@ impl Error {
         text
     }
 
+    /// The reason in Candle's error, without the backtrace that it carries where `RUST_BACKTRACE` is set: for a
+    /// message that names more than the reason.
+    pub(crate) fn reason(error: &candle_core::Error) -> String {
+        match error {
+            candle_core::Error::WithBacktrace { inner, .. } => Error::reason(inner),
+            error => error.to_string(),
+        }
+    }
+
     pub(crate) fn malformed(path: &Path, reason: impl ToString) -> Error {
         Error::Malformed {
             path: path.to_path_buf(),

@@ -100,7 +100,7 @@ impl ScheduleConfig {
         };
         schedule
             .validate()
-            .map_err(|error| refused("schedule", error.to_string()))?;
+            .map_err(|error| refused("schedule", Error::reason(&error)))?;
         Ok(schedule)
     }
 }

@@ -54,7 +54,7 @@ impl Job<'_> {
         if let ObjectiveConfig::Mr2(config) = &self.config.objective
             && let Err(error) = config.check()
         {
-            return refuse("objective", error.to_string());
+            return refuse("objective", Error::reason(&error));
         }
         if self.config.select == Select::BestValidation && self.validation.is_none() {
             let reason = "best_validation needs a validation part, and the data has none: carve one \

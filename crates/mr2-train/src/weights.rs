@@ -66,7 +66,7 @@ pub fn load_weights(
         serde_json::from_value(loaded.state).map_err(|e| refuse(format!("its state: {e}")))?;
     params
         .load(&part(&loaded.tensors, MODEL))
-        .map_err(|e| refuse(e.to_string()))?;
+        .map_err(|e| refuse(Error::reason(&e)))?;
     Ok(LoadedWeights {
         path,
         step: progress.step,

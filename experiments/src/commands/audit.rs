@@ -20,7 +20,7 @@ pub use measures::{Measure, Measures, Mistake};
 pub use predictions::{Audited, from_run};
 pub use sections::report;
 
-use super::Output;
+use super::{Output, write_json};
 use crate::report::document::Block;
 use crate::report::files::{FORMAT_VERSION, Report};
 use crate::report::terminal;
@@ -141,8 +141,7 @@ pub fn print_json(measures: &Measures, out: &mut dyn Write) -> Result<()> {
         format_version: FORMAT_VERSION,
         measures,
     };
-    writeln!(out, "{}", serde_json::to_string_pretty(&versioned)?)?;
-    Ok(())
+    write_json(&versioned, out)
 }
 
 /// Prints the report's tables; a note in those that are shortened says what shows all rows.

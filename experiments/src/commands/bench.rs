@@ -61,8 +61,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
         Work::Step(args) => step::time(args)?,
     };
     if output.json {
-        serde_json::to_writer(&mut *out, &timing)?;
-        writeln!(out)?;
+        writeln!(out, "{}", serde_json::to_string(&timing)?)?;
         return Ok(());
     }
     writeln!(

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use mr2_data::{Error, open};
 use serde::Serialize;
 
-use super::Output;
+use super::{Output, write_json};
 use crate::assemble::{data_root, dataset_names, descriptor};
 
 /// List the known data sets, or check one on disk.
@@ -92,8 +92,7 @@ fn list(root: &Path, output: &Output, out: &mut dyn Write) -> Result<()> {
         });
     }
     if output.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?;
-        return Ok(());
+        return write_json(&listed, out);
     }
     for data in &listed {
         let state = match data.state {

@@ -8,7 +8,7 @@ use candle_core::Device;
 use mr2_train::{LoadedWeights, Predictions, RunDir, RunResult, RunState, Weights};
 use serde::Serialize;
 
-use super::{Output, audit, set_threads};
+use super::{Output, audit, set_threads, write_json};
 use crate::assemble::{Data, data, data_root, evaluation_loader, model};
 use crate::config::RunFile;
 use crate::report::files::FORMAT_VERSION;
@@ -100,9 +100,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
             epoch: *epoch,
             report: &report.data,
         };
-        serde_json::to_writer_pretty(&mut *out, &evaluation)?;
-        writeln!(out)?;
-        return Ok(());
+        return write_json(&evaluation, out);
     }
     let all_rows = "--out FILE, then `mr2 audit --predictions FILE --out DIR`, shows all of them";
     audit::print(&report, all_rows, out)?;

@@ -117,6 +117,16 @@ pub fn set_threads(threads: usize) -> Result<()> {
     Ok(())
 }
 
+/// Prints `value` as JSON, and a line break.
+///
+/// # Errors
+/// When it can't be written; of a closed pipe, so that [`is_closed_pipe`] knows it (serde_json's own
+/// writer hides the cause).
+pub fn write_json(value: &impl serde::Serialize, out: &mut dyn Write) -> Result<()> {
+    writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
+    Ok(())
+}
+
 /// Whether `error` comes from writing to a pipe that its reader has closed.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error

@@ -7,7 +7,7 @@ use candle_core::{DType, Device};
 use mr2_backbones::{BuildConfig, Head, build, entries};
 use mr2_nn::params::ParamStore;
 
-use super::Output;
+use super::{Output, write_json};
 
 /// List the backbones with their parameter counts.
 #[derive(clap::Args)]
@@ -45,8 +45,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
                 serde_json::json!({ "name": entry.name, "parameters": parameters, "features": features, "summary": entry.summary, "source": entry.source })
             })
             .collect();
-        writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
-        return Ok(());
+        return write_json(&list, out);
     }
     writeln!(
         out,

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use mr2_loss::{Mr2Config, Preset};
 use serde::Serialize;
 
-use super::Output;
+use super::{Output, write_json};
 use crate::report::document::{Column, Table};
 use crate::report::{Cell, terminal};
 
@@ -62,8 +62,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
     }
     if output.json {
         let all = Preset::ALL.map(Listed::from);
-        writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
-        return Ok(());
+        return write_json(&all, out);
     }
     let style = terminal::Style::of_stdout();
     write!(out, "{}", terminal::render_table(&table()?, style))?;
@@ -72,9 +71,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
 
 fn print_one(preset: Preset, output: &Output, out: &mut dyn Write) -> Result<()> {
     if output.json {
-        let one = serde_json::to_string_pretty(&Listed::from(preset))?;
-        writeln!(out, "{one}")?;
-        return Ok(());
+        return write_json(&Listed::from(preset), out);
     }
     write!(out, "{}", block(preset)?)?;
     Ok(())

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use mr2_train::{Outcome, RunDir, RunResult, RunState, Start};
 
-use super::{Output, set_threads};
+use super::{Output, set_threads, write_json};
 use crate::assemble::{Data, data, data_root};
 use crate::config::RunFile;
 use crate::progress::Progress;
@@ -124,9 +124,7 @@ fn dry_run(file: &RunFile, data: &Data, output: &Output, out: &mut dyn Write) ->
         })
     })?;
     if output.json {
-        serde_json::to_writer_pretty(&mut *out, &run)?;
-        writeln!(out)?;
-        return Ok(());
+        return write_json(&run, out);
     }
     write!(out, "{}", file.to_toml()?)?;
     writeln!(
@@ -144,9 +142,7 @@ fn dry_run(file: &RunFile, data: &Data, output: &Output, out: &mut dyn Write) ->
 
 fn print(result: &RunResult, output: &Output, args: &Args, out: &mut dyn Write) -> Result<()> {
     if output.json {
-        serde_json::to_writer_pretty(&mut *out, result)?;
-        writeln!(out)?;
-        return Ok(());
+        return write_json(result, out);
     }
     let percent =
         |share: Option<f64>| share.map_or("–".into(), |s| format!("{:.1} %", s * 100.0));

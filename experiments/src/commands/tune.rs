@@ -1,19 +1,25 @@
 //! `mr2 tune`: hyperparameters chosen on validation images, stage by stage, with the budget in the file.
 
+mod choice;
+mod plan;
+mod results;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use mr2_metrics::{PerClass, Thirds, mean_sd, thirds};
-use mr2_train::Outcome;
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result, bail};
+use mr2_metrics::PerClass;
+use mr2_train::{Outcome, RunResult, StopFlag};
 
-use super::{Output, set_threads};
+use super::{Output, set_threads, write_json};
 use crate::assemble::{data, data_root};
-use crate::config::{RunFile, typed};
+use crate::config::{RunFile, Validation};
 use crate::progress::Progress;
 use crate::run::{start_for, train_into};
 use crate::stop::{STOPPED, on_signals};
+use choice::{hard_classes, judge, winner};
+use plan::{Arm, Plan, Score, Stage};
+use results::{Tuned, TunedStage};
 
 /// Choose hyperparameters on validation images, stage by stage.
 ///
@@ -41,265 +47,157 @@ pub struct Args {
     data_root: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Plan {
-    seeds: Vec<u64>,
-    set: Vec<String>,
-    stages: Vec<Stage>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stage {
-    name: String,
-    base: PathBuf,
-    score: Score,
-    #[serde(default)]
-    set: Vec<String>,
-    arms: Vec<Arm>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Arm {
-    name: String,
-    set: Vec<String>,
-}
-
-/// What an arm is judged by, on validation images.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Score {
-    /// Overall accuracy.
-    Overall,
-    /// Mean of overall accuracy and that of the hard third, chosen by the mean class accuracies of
-    /// the winner of the last stage that was judged by overall accuracy.
-    OverallAndHard,
-}
-
-/// What the results file holds.
-#[derive(Serialize)]
-struct Tuned {
-    seeds: Vec<u64>,
-    runs: usize,
-    set: Vec<String>,
-    stages: Vec<TunedStage>,
-    chosen: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct TunedStage {
-    name: String,
-    score: Score,
-    hard_classes: Option<Vec<String>>,
-    arms: Vec<TunedArm>,
-    winner: String,
-}
-
-#[derive(Serialize)]
-struct TunedArm {
-    name: String,
-    set: Vec<String>,
-    score: f64,
-    overall: Vec<f64>,
-    hard: Option<Vec<f64>>,
-    class_accuracy: Vec<Vec<Option<f64>>>,
-}
-
 /// Runs the command; the number is the exit status.
 ///
 /// # Errors
 /// When the file can't be used or a run fails.
 pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
-    let plan = read(&args.file)?;
+    let plan = Plan::read(&args.file)?;
     set_threads(args.threads)?;
-    let stop = on_signals()?;
-    let runs = plan.seeds.len() * plan.stages.iter().map(|s| s.arms.len()).sum::<usize>();
-    let mut progress = Progress::new(output.quiet, runs as u64);
-    let mut done = 0;
-    let mut reference: Option<(Thirds, Vec<String>)> = None;
+    let mut runner = Runner {
+        args,
+        plan: &plan,
+        stop: on_signals()?,
+        progress: Progress::new(output.quiet, plan.runs() as u64),
+        remaining: plan.runs() as u64,
+    };
+    let tuned = tune(&plan, &mut runner)?;
+    runner.progress.finish();
+    let Some(tuned) = tuned else {
+        let note = "stopped and saved; the same command continues";
+        runner.progress.note(note);
+        return Ok(STOPPED);
+    };
+    tuned.save(&args.results)?;
+    match output.json {
+        true => write_json(&tuned, out)?,
+        false => tuned.print(out)?,
+    }
+    Ok(0)
+}
+
+/// Stage by stage, each with the settings that those before have chosen; `None` when a signal stopped it.
+fn tune(plan: &Plan, runner: &mut Runner<'_>) -> Result<Option<Tuned>> {
     let mut tuned = Tuned {
         seeds: plan.seeds.clone(),
-        runs,
+        runs: plan.runs(),
         set: plan.set.clone(),
         stages: Vec::new(),
         chosen: Vec::new(),
     };
+    let mut hard: Option<Vec<usize>> = None;
     for stage in &plan.stages {
-        let base = args.file.with_file_name("").join(&stage.base);
         let mut arms = Vec::new();
-        let mut classes = Vec::new();
+        let mut class_names = Vec::new();
         for arm in &stage.arms {
-            let mut results = Vec::new();
-            for seed in &plan.seeds {
-                let mut overrides = [&plan.set[..], &stage.set, &tuned.chosen, &arm.set].concat();
-                overrides.push(format!("training.seed={seed}"));
-                let file = RunFile::read(&base, &overrides)?;
-                let data = data(&file.config, &data_root(args.data_root.as_deref()))?;
-                // The same settings in two stages are one run.
-                let settings = mr2_nn::rng::stream(0, &file.to_toml()?);
-                let folder = args.out.join(format!("{settings:016x}"));
-                let remaining = (runs - done) as u64;
-                progress.begin(
-                    &format!("{}: {} seed {seed}", stage.name, arm.name),
-                    remaining,
-                );
-                let start = start_for(&folder);
-                let outcome = train_into(&file, &data, &folder, start, &stop, &mut |event| {
-                    progress.show(event, remaining);
-                })?;
-                let (Outcome::Finished(result) | Outcome::AlreadyFinished(result)) = outcome else {
-                    progress.finish();
-                    return Ok(STOPPED);
-                };
-                done += 1;
-                classes = result.class_names;
-                results.push(result.validation.with_context(|| {
-                    format!(
-                        "{}: data.validation is none: there is nothing to choose by",
-                        args.file.display()
-                    )
-                })?);
-            }
-            arms.push(judge(
-                stage,
-                arm,
-                &results,
-                reference.as_ref().map(|r| &r.0),
-            )?);
+            let Some(measured) = runner.train_arm(stage, arm, &tuned.chosen)? else {
+                return Ok(None);
+            };
+            let per_seed = &measured.per_seed;
+            arms.push(judge(arm, stage.score, per_seed, hard.as_deref())?);
+            class_names = measured.class_names;
         }
-        let best = arms
-            .iter()
-            .enumerate()
-            .max_by(|a, b| a.1.score.total_cmp(&b.1.score).then(b.0.cmp(&a.0)))
-            .map(|(index, _)| index)
-            .with_context(|| format!("stage `{}` has no arms", stage.name))?;
-        let hard_classes = match stage.score {
+        let best = winner(&arms).with_context(|| format!("stage `{}`: no arms", stage.name))?;
+        let names = |hard: &Vec<usize>| hard.iter().map(|&k| class_names[k].clone()).collect();
+        let hard_names = match stage.score {
             Score::Overall => {
-                let hard = mean_thirds(&arms[best])?;
-                let names = hard.hard.iter().map(|&k| classes[k].clone()).collect();
-                reference = Some((hard, names));
+                hard = Some(hard_classes(best)?);
                 None
             }
-            Score::OverallAndHard => reference.as_ref().map(|r| r.1.clone()),
+            Score::OverallAndHard => hard.as_ref().map(names),
         };
-        tuned.chosen.extend(arms[best].set.clone());
-        let winner = arms[best].name.clone();
+        tuned.chosen.extend(best.set.clone());
+        let winner = best.name.clone();
         tuned.stages.push(TunedStage {
             name: stage.name.clone(),
             score: stage.score,
-            hard_classes,
+            hard_classes: hard_names,
             arms,
             winner,
         });
     }
-    progress.finish();
-    save(&tuned, &args.results)?;
-    if output.json {
-        serde_json::to_writer_pretty(&mut *out, &tuned)?;
-        writeln!(out)?;
-        return Ok(0);
-    }
-    print(&tuned, out)?;
-    Ok(0)
+    Ok(Some(tuned))
 }
 
-fn read(path: &Path) -> Result<Plan> {
-    let name = path.display();
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the tuning file {name}"))?;
-    let value: toml::Value =
-        toml::from_str(&text).map_err(|e| anyhow!("{name}: not valid TOML: {e}"))?;
-    let plan: Plan = typed(value).with_context(|| name.to_string())?;
-    ensure!(!plan.seeds.is_empty(), "{name}: `seeds` is empty");
-    if plan
-        .stages
-        .first()
-        .is_none_or(|s| s.score != Score::Overall)
-    {
-        bail!("{name}: the first stage must be judged by `overall`; it chooses the hard classes");
-    }
-    Ok(plan)
+/// Trains the arms, and counts what is left.
+struct Runner<'a> {
+    args: &'a Args,
+    plan: &'a Plan,
+    stop: StopFlag,
+    progress: Progress,
+    remaining: u64,
 }
 
-fn judge(
-    stage: &Stage,
-    arm: &Arm,
-    results: &[PerClass],
-    split: Option<&Thirds>,
-) -> Result<TunedArm> {
-    let overall: Vec<f64> = results.iter().filter_map(PerClass::overall).collect();
-    let hard: Option<Vec<f64>> = split.map(|split| {
-        let hard = results
-            .iter()
-            .filter_map(|r| mr2_metrics::group_accuracy(&r.accuracies(), &split.hard));
-        hard.collect()
-    });
-    let mean = |values: &[f64]| {
-        mean_sd(values)
-            .map(|m| m.mean)
-            .with_context(|| format!("arm `{}`: accuracies", arm.name))
-    };
-    let score = match (stage.score, &hard) {
-        (Score::OverallAndHard, Some(hard)) => (mean(&overall)? + mean(hard)?) / 2.0,
-        _ => mean(&overall)?,
-    };
-    Ok(TunedArm {
-        name: arm.name.clone(),
-        set: arm.set.clone(),
-        score,
-        overall,
-        hard,
-        class_accuracy: results.iter().map(PerClass::accuracies).collect(),
-    })
+/// An arm's runs on validation images.
+struct Measured {
+    class_names: Vec<String>,
+    per_seed: Vec<PerClass>,
 }
 
-/// Thirds by the arm's class accuracies, averaged over its seeds.
-fn mean_thirds(arm: &TunedArm) -> Result<Thirds> {
-    let classes = arm.class_accuracy[0].len();
-    let mean: Vec<Option<f64>> = (0..classes)
-        .map(|k| {
-            let of_seeds: Vec<f64> = arm.class_accuracy.iter().filter_map(|a| a[k]).collect();
-            mean_sd(&of_seeds).ok().map(|m| m.mean)
-        })
-        .collect();
-    thirds(&mean)?.context("thirds need at least 3 classes")
-}
-
-fn save(tuned: &Tuned, path: &Path) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(tuned)?;
-    text.push('\n');
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn print(tuned: &Tuned, out: &mut dyn Write) -> Result<()> {
-    let percent = |value: f64| format!("{:.2}", value * 100.0);
-    let mean = |values: &[f64]| mean_sd(values).map_or("–".into(), |m| percent(m.mean));
-    for stage in &tuned.stages {
-        writeln!(out, "{}", stage.name)?;
-        for arm in &stage.arms {
-            let hard = arm
-                .hard
-                .as_deref()
-                .map_or(String::new(), |h| format!("  hard {}", mean(h)));
-            let mark = if arm.name == stage.winner {
-                "  ← chosen"
-            } else {
-                ""
+impl Runner<'_> {
+    /// Trains the arm with every seed; `None` when a signal stopped it.
+    fn train_arm(
+        &mut self,
+        stage: &Stage,
+        arm: &Arm,
+        chosen: &[String],
+    ) -> Result<Option<Measured>> {
+        let mut class_names = Vec::new();
+        let mut per_seed = Vec::new();
+        for seed in &self.plan.seeds {
+            let label = format!("{}: {} seed {seed}", stage.name, arm.name);
+            let file = self.run_file(stage, arm, chosen, *seed)?;
+            let Some(result) = self.train_one(&label, &file)? else {
+                return Ok(None);
             };
-            writeln!(
-                out,
-                "  {:40} score {}  overall {}{hard}{mark}",
-                arm.name,
-                percent(arm.score),
-                mean(&arm.overall)
-            )?;
+            class_names = result.class_names;
+            let validation = result.validation;
+            per_seed.push(validation.with_context(|| format!("{label}: no validation result"))?);
         }
+        Ok(Some(Measured {
+            class_names,
+            per_seed,
+        }))
     }
-    writeln!(out, "\nsettings chosen, on validation images only:")?;
-    for item in &tuned.chosen {
-        writeln!(out, "  {item}")?;
+
+    fn run_file(&self, stage: &Stage, arm: &Arm, chosen: &[String], seed: u64) -> Result<RunFile> {
+        let mut overrides = [&self.plan.set[..], &stage.set, chosen, &arm.set].concat();
+        overrides.push(format!("training.seed={seed}"));
+        let base = self.args.file.with_file_name("").join(&stage.base);
+        let file = RunFile::read(&base, &overrides).with_context(|| {
+            let name = self.args.file.display();
+            format!("{name}: stage `{}`, arm `{}`", stage.name, arm.name)
+        })?;
+        if file.config.data.validation == Validation::None {
+            bail!(
+                "{}: stage `{}`: data.validation is none, so there is nothing to choose by; hold images out, with \
+                 'data.validation={{ kind = \"carved\", per_class = 200, seed = 0 }}' in `set`",
+                self.args.file.display(),
+                stage.name
+            );
+        }
+        Ok(file)
     }
-    Ok(())
+
+    /// Trains a run, or finds it done: the same settings in two stages are one run folder.
+    fn train_one(&mut self, label: &str, file: &RunFile) -> Result<Option<RunResult>> {
+        let data = data(&file.config, &data_root(self.args.data_root.as_deref()))?;
+        let settings = mr2_nn::rng::stream(0, &file.to_toml()?);
+        let folder = self.args.out.join(format!("{settings:016x}"));
+        let (progress, remaining) = (&mut self.progress, self.remaining);
+        progress.begin(label, remaining);
+        let start = start_for(&folder);
+        let outcome = train_into(file, &data, &folder, start, &self.stop, &mut |event| {
+            progress.show(event, remaining);
+        })?;
+        self.remaining -= 1;
+        Ok(match outcome {
+            Outcome::Finished(result) => Some(*result),
+            Outcome::AlreadyFinished(result) => {
+                progress.note(&format!("{label}: reused {}", folder.display()));
+                Some(*result)
+            }
+            Outcome::Stopped { .. } => None,
+        })
+    }
 }

@@ -99,7 +99,7 @@ fn a_missing_data_set_says_what_was_looked_for_and_where_to_get_it() {
     damaged.says(
         "data set tiny: no layout of it is complete under ROOT. Looked for: \
          train-labels-idx1-ubyte, plain_text/train-00000-of-00001.parquet. Get it from \
-         https://example.org/data and put it there, or set the root folder to where it is",
+         https://example.org/data and put it there, or name the folder that it is in as the data root",
     );
 }
 

@@ -9,7 +9,7 @@ use mr2_data::{Checksum, DataSplits, Descriptor, Error, ImageSet, Layout, open};
 use serde::Serialize;
 
 use crate::assemble::descriptor;
-use crate::commands::Output;
+use crate::commands::{Output, write_json};
 use crate::report::document::{Column, Table};
 use crate::report::{Cell, terminal};
 
@@ -63,8 +63,7 @@ pub fn run(name: &str, root: &Path, output: &Output, out: &mut dyn Write) -> Res
         read(&descriptor, &folder).map_err(|error| explained(error, &descriptor, &folder))?;
     let checked = checked(&descriptor, folder, &splits, layout);
     if output.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&checked)?)?;
-        return Ok(());
+        return write_json(&checked, out);
     }
     print(&checked, &descriptor, out)
 }

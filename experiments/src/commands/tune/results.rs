@@ -1,0 +1,85 @@
+//! What a tuning found: every arm's settings and scores, as a file and as lines.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use mr2_metrics::mean_sd;
+use serde::Serialize;
+
+use super::plan::Score;
+
+/// What the results file holds.
+#[derive(Serialize)]
+pub(super) struct Tuned {
+    pub(super) seeds: Vec<u64>,
+    pub(super) runs: usize,
+    pub(super) set: Vec<String>,
+    pub(super) stages: Vec<TunedStage>,
+    /// The settings of all winners.
+    pub(super) chosen: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct TunedStage {
+    pub(super) name: String,
+    pub(super) score: Score,
+    /// Where they count.
+    pub(super) hard_classes: Option<Vec<String>>,
+    pub(super) arms: Vec<TunedArm>,
+    pub(super) winner: String,
+}
+
+/// An arm's accuracies on validation images, by seed.
+#[derive(Serialize)]
+pub(super) struct TunedArm {
+    pub(super) name: String,
+    pub(super) set: Vec<String>,
+    pub(super) score: f64,
+    pub(super) overall: Vec<f64>,
+    /// Of the hard third, once a stage has chosen it.
+    pub(super) hard: Option<Vec<f64>>,
+    pub(super) class_accuracy: Vec<Vec<Option<f64>>>,
+}
+
+impl Tuned {
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    pub(super) fn print(&self, out: &mut dyn Write) -> Result<()> {
+        for stage in &self.stages {
+            writeln!(out, "{}", stage.name)?;
+            for arm in &stage.arms {
+                arm.print(arm.name == stage.winner, out)?;
+            }
+        }
+        writeln!(out, "\nsettings chosen, on validation images only:")?;
+        for item in &self.chosen {
+            writeln!(out, "  {item}")?;
+        }
+        Ok(())
+    }
+}
+
+impl TunedArm {
+    fn print(&self, chosen: bool, out: &mut dyn Write) -> Result<()> {
+        let percent = |value: f64| format!("{:.2}", value * 100.0);
+        let mean = |values: &[f64]| mean_sd(values).map_or("–".into(), |m| percent(m.mean));
+        let hard = match &self.hard {
+            Some(hard) => format!("  hard {}", mean(hard)),
+            None => String::new(),
+        };
+        writeln!(
+            out,
+            "  {:40} score {}  overall {}{hard}{}",
+            self.name,
+            percent(self.score),
+            mean(&self.overall),
+            if chosen { "  ← chosen" } else { "" }
+        )?;
+        Ok(())
+    }
+}
