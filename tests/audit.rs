@@ -92,6 +92,107 @@ fn scores_bring_calibration_and_top_5() {
     assert!(row(&text, "overall accuracy").contains("100.0"));
 }
 
+fn scored(path: &Path, kind: &str, status: i32) -> (String, String) {
+    let mut command = mr2();
+    command.arg("audit").arg("--predictions").arg(path);
+    expect(command.args(["--scores", kind]), status)
+}
+
+#[test]
+fn rounded_probabilities_stay_probabilities() {
+    let temporary = folder();
+    // Sums 0.99, 0.999 and 1.01.
+    let rows = "label,a,b,c\na,0.5,0.25,0.24\nb,0.333,0.333,0.333\nc,0.1,0.12,0.79\n";
+    let path = file(temporary.path(), "p.csv", rows);
+    let text = audit(&path);
+    let said = "taken as probabilities: those of an image sum to 0.990 to 1.010";
+    assert!(text.contains(said), "{text}");
+    // |1 − 0.5/0.99|, |0 − 1/3| and |1 − 0.79/1.01|, each in a bin of its own.
+    assert!(row(&text, "ECE").contains("34.9"), "{text}");
+    assert_eq!(json(&path)["scores"], "probabilities");
+}
+
+#[test]
+fn scores_that_may_be_either_are_asked_about_and_the_answer_is_checked() {
+    let temporary = folder();
+    let path = file(
+        temporary.path(),
+        "p.csv",
+        "label,a,b\na,0.7,0.3\nb,0.6,0.3\n",
+    );
+    let (_, stderr) = expect(mr2().arg("audit").arg("--predictions").arg(&path), 1);
+    assert!(
+        stderr.contains("those of image 1 sum to 0.900") && stderr.contains("--scores logits"),
+        "{stderr}"
+    );
+    let (text, _) = scored(&path, "logits", 0);
+    assert!(text.contains("taken as logits"), "{text}");
+    let (text, _) = scored(&path, "probabilities", 0);
+    assert!(text.contains("sum to 0.900 to 1.000"), "{text}");
+    let path = file(
+        temporary.path(),
+        "l.csv",
+        "label,a,b\na,0.7,0.3\nb,1.7,0.3\n",
+    );
+    let (_, stderr) = scored(&path, "probabilities", 1);
+    assert!(
+        stderr.contains("a score of image 1 is 1.7, outside [0, 1]"),
+        "{stderr}"
+    );
+    let path = file(temporary.path(), "c.csv", "label,prediction\na,b\nb,b\n");
+    let (_, stderr) = scored(&path, "logits", 1);
+    assert!(stderr.contains("no scores; leave --scores out"), "{stderr}");
+}
+
+#[test]
+fn predicted_numbers_for_labels_that_are_names_are_refused_until_the_classes_are_named() {
+    let temporary = folder();
+    let path = file(
+        temporary.path(),
+        "p.csv",
+        "label,prediction\ncat,0\ndog,1\ndog,0\n",
+    );
+    let (_, stderr) = expect(mr2().arg("audit").arg("--predictions").arg(&path), 1);
+    for part in [
+        "p.csv: the labels are names, such as `cat`",
+        "such as `0`",
+        "--classes",
+    ] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+    let mut command = mr2();
+    command.arg("audit").arg("--predictions").arg(&path);
+    let (text, _) = expect(command.args(["--classes", "cat", "dog"]), 0);
+    assert!(row(&text, "overall accuracy").contains("66.7"), "{text}");
+}
+
+#[test]
+fn a_tenth_of_ten_classes_is_not_printed_twice() {
+    let temporary = folder();
+    let rows = |classes: usize| -> String {
+        let line = |k: usize| format!("{k},{}\n", k.max(1));
+        let rows: String = (0..classes).map(line).collect();
+        format!("label,prediction\n{rows}")
+    };
+    let path = file(temporary.path(), "ten.csv", &rows(10));
+    let text = audit(&path);
+    assert!(
+        !text.contains("\nCVaR") && !text.contains("\nworst tenth"),
+        "{text}"
+    );
+    assert!(
+        text.contains("the worst tenth of them and CVaR are the worst class"),
+        "{text}"
+    );
+    assert_eq!(json(&path)["measures"]["cvar"]["value"], 0.0);
+    let text = audit(&file(temporary.path(), "eleven.csv", &rows(11)));
+    assert!(
+        row(&text, "worst tenth of the classes (2)").contains("50.0"),
+        "{text}"
+    );
+    assert!(row(&text, "CVaR").contains("9.1"), "{text}");
+}
+
 #[test]
 fn a_class_without_images_has_no_accuracy() {
     let temporary = folder();
@@ -232,6 +333,33 @@ fn npz_files_of_predictions_and_of_logits_are_read() {
     logits.finish().unwrap();
     drop(archive);
     assert!(row(&audit(&path), "overall accuracy").contains("50.0"));
+}
+
+#[test]
+fn npz_files_with_predictions_and_logits_must_agree() {
+    let temporary = folder();
+    let path = temporary.path().join("both.npz");
+    let both = |predictions: &[i64]| {
+        let mut archive = npyz::npz::NpzWriter::create(&path).unwrap();
+        let arrays: [(&str, &[u64], &[i64]); 3] = [
+            ("labels", &[2], &[0, 1]),
+            ("predictions", &[2], predictions),
+            ("logits", &[2, 2], &[5, 0, 7, 3]),
+        ];
+        for (name, shape, values) in arrays {
+            let builder = archive.array::<i64>(name, Default::default()).unwrap();
+            let mut writer = builder.default_dtype().shape(shape).begin_nd().unwrap();
+            writer.extend(values.iter().copied()).unwrap();
+            writer.finish().unwrap();
+        }
+    };
+    both(&[0, 0]);
+    assert!(row(&audit(&path), "overall accuracy").contains("50.0"));
+    both(&[0, 1]);
+    let (_, stderr) = expect(mr2().arg("audit").arg("--predictions").arg(&path), 1);
+    let said =
+        "row 1 of `predictions` is class 1, but the highest of `logits` is class 0; leave one";
+    assert!(stderr.contains(said), "{stderr}");
 }
 
 #[test]
@@ -396,9 +524,25 @@ fn given_class_names_are_used_and_checked() {
         stderr.contains("line 4") && stderr.contains("there are 2 classes"),
         "{stderr}"
     );
-    let list = file(temporary.path(), "names.txt", "ant\nbee\ncow\n");
+    let list = file(
+        temporary.path(),
+        "names.txt",
+        "\u{feff}ant \r\nbee\t\n cow\n",
+    );
     let (text, _) = run(&[&format!("@{}", list.display())], 0);
     assert!(text.contains("worst class: bee"));
+    let named = file(
+        temporary.path(),
+        "named.csv",
+        "label,prediction\nant,ant\nbee,cow\n",
+    );
+    let mut command = mr2();
+    command.arg("audit").arg("--predictions").arg(&named);
+    let (text, _) = expect(
+        command.args(["--classes", &format!("@{}", list.display())]),
+        0,
+    );
+    assert!(row(&text, "overall accuracy").contains("50.0"), "{text}");
 }
 
 #[test]

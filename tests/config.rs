@@ -200,7 +200,7 @@ fn an_error_names_the_whole_path_of_the_key_once() {
             "class_mean = \"data\"",
             "class_mean = \"date\"",
             "at `training.objective.representation.reduction.class_mean`: unknown variant `date`, expected \
-             `data` or `fixed`; did you mean `data`?",
+             one of `data`, `all`, `fixed`; did you mean `data`?",
         ),
         (
             "\nrestart_every_epoch =",

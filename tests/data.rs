@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{expect, folder, mr2, root, tiny_data};
+use crate::support::{Tiny, expect, folder, mr2, root, tiny_data};
 
 fn data(data_root: &Path, arguments: &[&str], status: i32) -> (String, String) {
     let mut command = mr2();
@@ -97,6 +97,43 @@ fn a_missing_file_is_named_with_where_to_get_it_and_where_to_put_it() {
 }
 
 #[test]
+fn a_run_whose_data_is_missing_says_where_a_link_would_do() {
+    let tiny = Tiny::new();
+    let place = tiny.path("datasets/tiny");
+    std::fs::remove_dir_all(&place).unwrap();
+    let (_, message) = expect(&mut tiny.train("run"), 1);
+    let link = format!(
+        "Get it from made by the test and put it there; a link will do: ln -s /where/it/is {}",
+        place.display()
+    );
+    assert!(message.contains(&link), "{message}");
+}
+
+#[test]
+fn a_wrong_descriptor_is_not_called_wrong_data() {
+    let temporary = folder();
+    let line = "[checksums]\n\"train-images\" = { md5 = \"0\" }";
+    let root = tiny_with(temporary.path(), line);
+    let message = refusal(&root);
+    let start = "error: descriptor of tiny: `checksums`: no layout compares \"train-images\"";
+    assert!(message.starts_with(start), "{message}");
+    let (text, _) = data(&root, &["list"], 0);
+    assert!(text.contains("`mr2 data check tiny` says why"), "{text}");
+}
+
+#[test]
+fn a_check_names_the_files_that_were_read_whatever_the_descriptor_calls_them() {
+    let temporary = folder();
+    let root = tiny_data(temporary.path());
+    let path = root.join("tiny.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("-ubyte\"", "-ubyte.gz\"")).unwrap();
+    let checked = json(&root, &["check", "tiny"]);
+    assert_eq!(checked["files"][0]["file"], "train-images-idx3-ubyte");
+    assert_eq!(checked["files"][3]["file"], "t10k-labels-idx1-ubyte");
+}
+
+#[test]
 fn a_wrong_checksum_is_named_with_both_sums_and_where_to_get_the_file() {
     let temporary = folder();
     let root = tiny_with(
@@ -106,7 +143,7 @@ fn a_wrong_checksum_is_named_with_both_sums_and_where_to_get_the_file() {
     let message = refusal(&root);
     let file = root.join("tiny/train-labels-idx1-ubyte");
     for part in [
-        "data set tiny is damaged",
+        "data set tiny is not what its descriptor says",
         "made by the test",
         &file.display().to_string(),
         "expected abc123",
@@ -126,7 +163,7 @@ fn a_truncated_file_is_named_with_its_size_and_what_was_expected() {
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let message = refusal(&root);
     for part in [
-        "data set tiny is damaged (it can be had from made by the test)",
+        "data set tiny is not what its descriptor says (it can be had from made by the test)",
         &path.display().to_string(),
         "incomplete: get it again",
     ] {
@@ -158,7 +195,7 @@ fn a_truncated_archive_is_named() {
         assert!(stderr.contains(part), "no {part:?} in {stderr}");
     }
     let listed = json(temporary.path(), &["list"]);
-    assert_eq!(listed[0]["state"], "damaged");
+    assert_eq!(listed[0]["state"], "refused");
     let problem = listed[0]["problem"].as_str().unwrap();
     assert!(problem.contains("t10k-images-idx3-ubyte.gz"), "{problem}");
 }
@@ -171,7 +208,7 @@ fn the_list_tells_what_is_here_and_where_the_rest_is_to_be_had() {
         let mut list = listed.as_array().unwrap().iter();
         list.find(|data| data["name"] == name).unwrap()
     };
-    assert_eq!(of("fashion-mnist")["state"], "whole");
+    assert_eq!(of("fashion-mnist")["state"], "here");
     assert_eq!(of("fashion-mnist")["problem"], Value::Null);
     let temporary = folder();
     std::fs::copy(

@@ -73,13 +73,24 @@ fn it_prints_what_an_audit_of_the_predictions_prints() {
     let after = evaluated.strip_prefix(audited);
     let after = after.unwrap_or_else(|| panic!("{evaluated}\nisn't\n{audited}"));
     assert!(after.starts_with("\nWeights: "), "{after}");
+    let mut command = mr2();
+    command.args(["audit", "--json", "--predictions"]).arg(&run);
+    let audited: serde_json::Value = serde_json::from_str(&expect(&mut command, 0).0).unwrap();
+    let evaluated = json(&tiny, &[]);
+    for (key, value) in audited.as_object().unwrap() {
+        match key.as_str() {
+            "source" => {}
+            "format_version" => assert!(evaluated["report"].get(key).is_none(), "help says so"),
+            _ => assert_eq!(&evaluated["report"][key], value, "{key}"),
+        }
+    }
 }
 
 #[test]
 fn each_part_and_each_checkpoint_can_be_evaluated() {
     let tiny = Tiny::new();
     // Steps too large at the end, so that the best epoch isn't the last.
-    let worse = "training.schedule={ kind = \"step\", milestones = [2.0], factor = 300.0, \
+    let worse = "training.schedule={ kind = \"step\", milestones = [2.0], factor = 20.0, \
                  warmup_epochs = 0.0, start_factor = 1.0 }";
     let mut train = tiny.train("run");
     for change in [CARVED, worse, "training.select=best_validation"] {

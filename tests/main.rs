@@ -9,10 +9,13 @@ mod closed_pipe; // `mr2 … --json | head`
 mod config; // run files: missing and unknown keys, presets, --set
 mod data; // data sets on disk: missing, damaged, whole
 mod eval; // a run's weights on a part of its data
+mod image_folder; // a folder of image files: checked, trained on, evaluated
 mod licences; // what the dependencies ask for
+mod models; // the backbones and their sizes
 mod quickstart; // the README's first command at smoke size: run, reuse, stop, resume, restart
 mod report; // Markdown, LaTeX and HTML from run folders; names that need escaping
 mod stranger; // the READMEs' examples in a project outside this workspace
+mod terminal; // a bar, warnings and colours on a terminal
 mod tidy; // dependency arrows, links, file heads, experiment files
 mod train; // one run through the command line: signals, kills, resuming, errors
 mod tune; // settings chosen on validation images, stage by stage

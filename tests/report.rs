@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mr2_loss::Preset;
+use mr2_loss::{GammaSource, Preset};
 use mr2_metrics::{PerClass, Premise, PremiseTest};
 use mr2_train::predictions::Predictions;
 use mr2_train::report::{ClassSeries, Correlations, EpochRecord, MeasuredOn};
@@ -71,7 +71,9 @@ impl Run<'_> {
             objective: if self.name == "ERM" {
                 ObjectiveConfig::Erm {}
             } else {
-                ObjectiveConfig::Mr2(Preset::Recommended.config())
+                let mut config = Preset::Recommended.config();
+                config.gamma.source = GammaSource::RelativeSpread;
+                ObjectiveConfig::Mr2(config)
             },
             checkpoint_every_steps: 1,
             log_every_steps: 1,
@@ -390,9 +392,15 @@ fn a_class_named_like_a_script_is_text_in_every_format() {
     let read = |file: &str| std::fs::read_to_string(out.join(file)).unwrap();
     let html = read("report.html");
     assert!(!html.contains("<script") && html.contains("&lt;script&gt;&amp;_%"));
-    assert!(
-        !html.contains("http://") || html.matches("http://").all(|_| html.contains("www.w3.org"))
-    );
+    // Names of XML namespaces, which nothing is fetched from.
+    for address in html
+        .split("http://")
+        .skip(1)
+        .chain(html.split("https://").skip(1))
+    {
+        assert!(address.starts_with("www.w3.org/"), "{}", &address[..40]);
+    }
+    assert!(html.contains("<svg ") && !html.contains("(the plot is missing)"));
     let markdown = read("report.md");
     assert!(markdown.contains("| &lt;script&gt;&amp;\\_% |") && markdown.contains("| a\\|b |"));
     let latex = read("report.tex");
@@ -405,6 +413,196 @@ fn a_class_named_like_a_script_is_text_in_every_format() {
                 .contains("<script")
         );
     }
+}
+
+/// The line of a page that begins with `start`, after the line `title`.
+fn line_of<'a>(page: &'a str, title: &str, start: &str) -> &'a str {
+    let after = page.lines().skip_while(|line| *line != title);
+    after
+        .skip(1)
+        .find(|line| line.starts_with(start))
+        .unwrap_or_else(|| panic!("no {start:?} after {title:?} in {page}"))
+}
+
+#[test]
+fn the_own_minimum_stands_beside_the_worst_class_and_in_the_differences() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    let (stdout, _) = report(&[&runs], &out, 0);
+    let head = line_of(&stdout, "Accuracy in %", "method");
+    let head: Vec<&str> = head.split_whitespace().collect();
+    assert_eq!(
+        head[4..9].join(" "),
+        "hard worst class own minimum",
+        "{stdout}"
+    );
+    let page = std::fs::read_to_string(out.join("report.md")).unwrap();
+    let (main, differences) = (
+        "**Accuracy in %**",
+        "**Difference to ERM in percentage points**",
+    );
+    for title in [main, differences] {
+        let head = line_of(&page, title, "| method");
+        assert!(
+            head.contains("| hard | worst class | own minimum | easy−hard gap |"),
+            "{head}"
+        );
+    }
+    // ERM's worst class is `plain`; with MR², `a|b` is as low in every seed.
+    let row = line_of(&page, main, "| MR²");
+    assert!(row.contains("| 73.3 ± 5.8 (3) | 70.0 ± 0.0 (3) |"), "{row}");
+    // The same in every seed: no spread, so no interval, and the note says so.
+    let row = line_of(&page, differences, "| MR²");
+    assert!(row.contains("| +33.3 [+19.0, +47.7] | +30.0 |"), "{row}");
+    assert!(
+        page.contains("nor has a difference that is the same in every seed"),
+        "{page}"
+    );
+    // It is no sum over images.
+    let images = "**Difference to ERM: interval over test images**";
+    assert!(!line_of(&page, images, "| method").contains("own minimum"));
+    // Of six classes, a tenth is one.
+    let further = line_of(&page, "**Further measures in %**", "| method");
+    assert_eq!(
+        further,
+        "| method | mean per-class recall | macro-F1 | top-5 | ECE |"
+    );
+}
+
+#[test]
+fn the_margins_of_the_method_are_told_apart_from_the_premise() {
+    let temporary = folder();
+    six_runs(temporary.path());
+    let (stdout, _) = expect(mr2().arg("report").arg(temporary.path()), 0);
+    // In these runs m + v and γ both rise with the accuracy of the class.
+    for line in [
+        "The premise: classes that are harder for ERM have the larger m + v: \
+         ρ(test accuracy, m + v) = +1.00, p = 0.0028, K = 6 → reversed\n",
+        "The margins of MR², made of v/m: classes that are harder for ERM get the larger γ: \
+         ρ(test accuracy, γ) = +1.00, p = 0.0028, K = 6 → reversed\n",
+    ] {
+        assert!(stdout.contains(line), "{line} isn't in {stdout}");
+    }
+    assert!(!stdout.contains("margins of ERM"), "{stdout}");
+}
+
+/// Changes `config.toml` of the runs whose folder begins with `method`.
+fn reconfigure(runs: &Path, method: &str, from: &str, to: &str) {
+    for seed in 1..=3 {
+        let path = runs.join(format!("{method}-seed{seed}/config.toml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    }
+}
+
+#[test]
+fn settings_in_which_the_methods_differ_are_listed_and_those_beside_the_objective_said() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    let training = |more: &str| format!("[training]\n{more}\n");
+    let objective =
+        training("objective = { kind = \"mr2\", gamma = { source = \"relative_spread\" } }");
+    reconfigure(&runs, "MR²", "[training]\n", &objective);
+    reconfigure(
+        &runs,
+        "ERM",
+        "[training]\n",
+        &training("objective = { kind = \"erm\" }"),
+    );
+    let (stdout, _) = report(&[&runs], &out, 0);
+    let page = || std::fs::read_to_string(out.join("report.md")).unwrap();
+    let title = "**Settings that differ between the methods**";
+    let text = page();
+    assert_eq!(
+        line_of(&text, title, "| setting"),
+        "| setting | ERM | MR² |"
+    );
+    let kind = line_of(&text, title, "| training.objective.kind");
+    assert_eq!(kind, "| training.objective.kind | erm | mr2 |");
+    let source = line_of(&text, title, "| training.objective.gamma");
+    assert_eq!(
+        source,
+        "| training.objective.gamma.source | – | relative\\_spread |"
+    );
+    assert!(!stdout.contains("Beside their objective"), "{stdout}");
+    reconfigure(&runs, "MR²", "[training]\n", &training("epochs = 7"));
+    let (stdout, _) = report(&[&runs], &out, 0);
+    let said = "Beside their objective the methods differ in training.epochs, so";
+    assert!(stdout.contains(said) && page().contains(said), "{stdout}");
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!(
+        json["data"]["settings"][0],
+        serde_json::json!({ "key": "training.epochs", "values": [null, 7] })
+    );
+}
+
+#[test]
+fn runs_on_different_data_are_refused() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    six_runs(&runs);
+    reconfigure(&runs, "MR²", "\"tiny\"", "\"huge\"");
+    let (_, stderr) = report(&[&runs], &out, 1);
+    let said = "were trained on different data sets (`tiny` and `huge`)";
+    assert!(stderr.contains(said), "{stderr}");
+    reconfigure(&runs, "MR²", "\"huge\"", "\"tiny\"");
+    let name = |path: &Path| {
+        let text = std::fs::read(path).unwrap();
+        let renamed = String::from_utf8_lossy(&text).replace("\"ten\"", "\"TEN\"");
+        std::fs::write(path, renamed).unwrap();
+    };
+    let run = runs.join("MR²-seed1");
+    name(&run.join("result.json"));
+    let other = Predictions {
+        class_names: CLASSES.map(|name| name.replace("ten", "TEN")).to_vec(),
+        ..Predictions::read(&run.join("predictions.safetensors")).unwrap()
+    };
+    std::fs::write(
+        run.join("predictions.safetensors"),
+        other.to_safetensors().unwrap(),
+    )
+    .unwrap();
+    let (_, stderr) = report(&[&runs], &out, 1);
+    assert!(
+        stderr.contains("name a class differently (`ten` and `TEN`)"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_plot_that_leaves_methods_out_says_so() {
+    let temporary = folder();
+    let (runs, out) = (
+        temporary.path().join("runs"),
+        temporary.path().join("report"),
+    );
+    for name in ["ERM", "A", "B", "C"] {
+        Run {
+            name,
+            seed: 1,
+            correct: [4, 5, 7, 8, 9, 10],
+        }
+        .write(&runs);
+    }
+    report(&[&runs], &out, 0);
+    let page = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(
+        page.contains("The first 3 methods; the table has all 4."),
+        "{page}"
+    );
 }
 
 #[test]
@@ -591,5 +789,46 @@ fn audit_reads_our_own_run_folders_and_files() {
             path.display()
         );
         assert!(stdout.contains("60 images, 6 classes"), "{stdout}");
+    }
+}
+
+#[test]
+fn audit_takes_our_own_scores_for_logits_and_given_class_names_for_our_own_files() {
+    let temporary = folder();
+    let run = Run {
+        name: "ERM",
+        seed: 1,
+        correct: [4, 5, 7, 8, 9, 10],
+    };
+    let path = run.write(temporary.path());
+    let mut predictions = run.predictions();
+    // In [0, 1] with sum 1, as probabilities are.
+    predictions.logits.iter_mut().for_each(|z| *z /= 2.0);
+    let file = path.join("predictions.safetensors");
+    std::fs::write(&file, predictions.to_safetensors().unwrap()).unwrap();
+    let audit = |file: &Path, arguments: &[&str], status| {
+        let mut command = mr2();
+        command.arg("audit").arg("--predictions").arg(file);
+        expect(command.args(arguments), status)
+    };
+    let (printed, _) = audit(&file, &["--json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(json["scores"], "logits");
+    let (_, stderr) = audit(&file, &["--scores", "probabilities"], 1);
+    assert!(
+        stderr.contains("its scores are logits; leave --scores out"),
+        "{stderr}"
+    );
+    for file in [file, path.join("predictions.csv")] {
+        let (text, _) = audit(
+            &file,
+            &["--classes", "ant", "bee", "cow", "doe", "eel", "fox"],
+            0,
+        );
+        assert!(
+            text.contains("worst class: ant"),
+            "{}: {text}",
+            file.display()
+        );
     }
 }

@@ -208,12 +208,29 @@ fn unsafe_stays_in_the_kernels_and_each_block_has_its_reason() {
 fn no_config_struct_hides_defaults() {
     for path in files("rs") {
         let text = std::fs::read_to_string(&path).unwrap();
+        let mut derives = "";
         for line in text.lines() {
+            let place = format!("{}: {line}", relative(&path));
+            let defines = line.contains("struct ") || line.contains("enum ");
             assert!(
                 !(line.starts_with("impl Default for") && line.contains("Config")),
-                "{}: {line}",
-                relative(&path)
+                "{place}"
             );
+            assert!(
+                !(defines && line.contains("Config") && derives.contains("Default")),
+                "{place} derives Default"
+            );
+            // What may be absent is written as absent; anything else has a value of its own.
+            let field_default = ["serde(", "default"].concat();
+            assert!(
+                !line.contains(&field_default) || line.contains("skip_serializing_if"),
+                "{place}"
+            );
+            match line.trim_start().strip_prefix("#[derive(") {
+                Some(list) => derives = list,
+                None if defines => derives = "",
+                None => {}
+            }
         }
     }
 }

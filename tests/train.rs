@@ -1,11 +1,14 @@
 //! `mr2 train`: what a run leaves, and what signals, kills and mistakes do to it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Output;
 
 use mr2_train::{Predictions, RunResult};
 
-use crate::support::{STEPS, Tiny, end_by, expect, lines_of_metrics, signal, start_until, texts};
+use crate::support::{
+    STEPS, Tiny, end_by, expect, lines_of_metrics, root, signal, start_until, texts,
+};
 
 #[test]
 fn a_run_leaves_its_configuration_metrics_result_predictions_checkpoints_and_events() {
@@ -106,6 +109,7 @@ fn a_run_ended_by_a_signal_is_saved_and_resumes_to_the_same_bits() {
         let (code, stdout, stderr) = end_by(name, &tiny, name, |run| lines_of_metrics(run) >= 3);
         assert_eq!(code, Some(130), "{stderr}");
         assert_eq!(stdout, "");
+        assert!(stderr.contains("tiny: stopping, saving …\n"), "{stderr}");
         assert!(stderr.contains("stopped and saved at step "), "{stderr}");
         let (_, stderr) = expect(tiny.train(name).arg("--resume"), 0);
         let resumed = stderr.contains("tiny: resumed at step ") && stderr.contains(" of 24\n");
@@ -116,8 +120,8 @@ fn a_run_ended_by_a_signal_is_saved_and_resumes_to_the_same_bits() {
 }
 
 #[test]
-fn a_killed_run_resumes_to_the_same_bits_wherever_it_was() {
-    let tiny = Tiny::new();
+fn a_killed_run_with_dropout_resumes_to_the_same_bits_wherever_it_was() {
+    let tiny = Tiny::with_dropout();
     tiny.trained("whole");
     for moment in [0, 6, 13] {
         let out = format!("killed-{moment}");
@@ -128,6 +132,28 @@ fn a_killed_run_resumes_to_the_same_bits_wherever_it_was() {
         expect(tiny.train(&out).arg("--resume"), 0);
         assert_eq!(tiny.predictions(&out), tiny.predictions("whole"), "{out}");
     }
+}
+
+#[test]
+fn a_signal_during_the_test_is_obeyed_and_the_run_resumes_to_the_same_bits() {
+    let tiny = Tiny::new();
+    // Image by image, so that the test takes longer than the signal.
+    let long = "data.evaluation_images_per_batch=1";
+    expect(tiny.train("whole").args(["--set", long]), 0);
+    let run = tiny.path("run");
+    let saved = run.join(format!("checkpoint/last-{STEPS:09}.safetensors"));
+    for _ in 0..20 {
+        let child = start_until(tiny.train("run").args(["--set", long]), || saved.exists());
+        signal(&child, "INT");
+        let output = child.wait_with_output().unwrap();
+        if !run.join("result.json").exists() {
+            assert_eq!(output.status.code(), Some(130), "{:?}", texts(&output));
+            break;
+        }
+        fs::remove_dir_all(&run).unwrap();
+    }
+    expect(tiny.train("run").args(["--resume", "--set", long]), 0);
+    assert_eq!(tiny.predictions("run"), tiny.predictions("whole"));
 }
 
 #[test]
@@ -163,6 +189,95 @@ fn a_resumed_run_with_another_configuration_is_refused_with_the_difference() {
         "\n+ training.optimizer.lr = 0.2\n",
     ] {
         assert!(stderr.contains(line), "{stderr}");
+    }
+}
+
+#[test]
+fn a_warning_is_shown_once_and_neither_with_quiet_nor_in_the_place_of_an_error() {
+    // Averages over 1000 updates lag in every epoch.
+    let tiny = Tiny::with_preset("official_imagenet");
+    let (_, stderr) = expect(&mut tiny.train("run"), 0);
+    let warning =
+        "tiny: warning: epoch 1: 3 of 3 classes had fewer updates in the epoch than the 1000";
+    assert_eq!(stderr.matches(warning).count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("3 of 3 classes").count(), 1, "{stderr}");
+    let mut quiet = tiny.train("quiet");
+    quiet.arg("--quiet").env("RUST_LOG", "trace");
+    assert_eq!(expect(&mut quiet, 0).1, "");
+}
+
+#[test]
+fn random_transforms_are_refused_where_images_are_evaluated() {
+    let tiny = Tiny::new();
+    let crop = "data.evaluation_transforms=[{ kind = \"random_crop\", size = 16, padding = 1 }]";
+    let text = message(tiny.train("run").args(["--set", crop]));
+    let expected = "evaluation images: `transforms`: random_crop is random; evaluation must not be";
+    assert!(text.contains(expected), "{text}");
+    assert!(!tiny.path("run").exists());
+}
+
+/// The names of all keys in a value, but for those inside one of `own_rows`.
+fn keys(value: &serde_json::Value, own_rows: &[&str], found: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (key, inner) in map {
+                found.insert(key.clone());
+                if !own_rows.contains(&key.as_str()) {
+                    keys(inner, own_rows, found);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => {
+            items.iter().for_each(|item| keys(item, own_rows, found));
+        }
+        _ => {}
+    }
+}
+
+/// The names in backticks.
+fn names(cell: &str) -> BTreeSet<String> {
+    cell.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(String::from)
+        .collect()
+}
+
+#[test]
+fn the_schema_of_a_result_names_every_key_that_its_version_has() {
+    // A run in which nothing is null: with validation, two terms of a loss, and warnings.
+    let tiny = Tiny::with_preset("official_imagenet");
+    let carved = "data.validation={ kind = \"carved\", per_class = 6, seed = 3 }";
+    expect(tiny.train("run").args(["--set", carved]), 0);
+    let result = fs::read(tiny.path("run/result.json")).unwrap();
+    let result: serde_json::Value = serde_json::from_slice(&result).unwrap();
+
+    let readme = fs::read_to_string(root().join("experiments/README.md")).unwrap();
+    let version = result["format_version"].as_u64().unwrap();
+    let (_, schema) = readme
+        .split_once(&format!("## result.json, version {version}\n"))
+        .expect("the version of the schema in experiments/README.md");
+    let rows: Vec<(&str, BTreeSet<String>)> = schema
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            (cells[1].trim_matches('`'), names(cells[2]))
+        })
+        .collect();
+    let change = "a key has come or gone: change the schema in experiments/README.md, and RESULT_FORMAT_VERSION with it";
+    let written: Vec<&str> = rows.iter().map(|(key, _)| *key).collect();
+    let found: Vec<&String> = result.as_object().unwrap().keys().collect();
+    assert_eq!(written, found, "{change}");
+    for (key, named) in rows {
+        let mut inner = BTreeSet::new();
+        // The configuration is that of the run file, the versions are names of programs.
+        if key != "config" && key != "versions" {
+            keys(&result[key], &written, &mut inner);
+        }
+        assert_eq!(named, inner, "{key}: {change}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Tiny, expect};
+use crate::support::{Tiny, expect, mr2, root};
 
 /// Two arms that differ by whether they learn at all, then the winner again beside another.
 const PLAN: &str = r#"
@@ -13,13 +13,13 @@ seeds = [1, 2]
 set = [
     'data.validation={ kind = "carved", per_class = 10, seed = 3 }',
     'data.train_transforms=[{ kind = "normalize", mean = [0.3], std = [0.3] }]',
+    'training.objective.preset=custom',
 ]
 
 [[stages]]
 name = "step"
 base = "tiny.toml"
 score = "overall"
-set = ["training.objective.preset=custom"]
 arms = [
     { name = "none", set = ["training.optimizer.lr=1e-9"] },
     { name = "some", set = ["training.optimizer.lr=0.1"] },
@@ -29,7 +29,6 @@ arms = [
 name = "weight"
 base = "tiny.toml"
 score = "overall_and_hard"
-set = ["training.objective.preset=custom"]
 arms = [
     { name = "as it was", set = [] },
     { name = "none again", set = ["training.optimizer.lr=1e-8"] },
@@ -220,18 +219,103 @@ fn a_plan_that_cannot_be_used_is_refused_before_anything_is_trained() {
 }
 
 #[test]
-fn a_setting_that_is_not_in_the_run_file_is_refused_by_its_stage_and_arm() {
-    let tiny = tiny(&PLAN.replace(
-        "training.optimizer.lr=1e-9",
-        "training.optimizer.learning=1",
-    ));
-    let (_, stderr) = expect(&mut tune(&tiny), 1);
-    let start = format!(
-        "error: {}: stage `step`, arm `none`: ",
-        tiny.path("plan.toml").display()
-    );
+fn an_arm_of_any_stage_that_cannot_be_trained_is_refused_by_its_name_before_anything_is() {
+    for (old, new, place, reason) in [
+        (
+            "training.optimizer.lr=1e-9",
+            "training.optimizer.learning=1",
+            "stage `step`, arm `none`",
+            "no key `training.optimizer.learning` in this run file; did you mean `training.optimizer.lr`?\n",
+        ),
+        (
+            "training.optimizer.lr=1e-8",
+            "training.optimizer.learning=1",
+            "stage `weight`, arm `none again`",
+            "no key `training.optimizer.learning` in this run file; did you mean `training.optimizer.lr`?\n",
+        ),
+        (
+            "training.optimizer.lr=1e-8",
+            "training.schedule.warmup_epochs=4",
+            "stage `weight`, arm `none again`",
+            "must be less than the 4 epochs, got 4\n",
+        ),
+        (
+            "training.optimizer.lr=0.1",
+            "training.optimizer.lr=1e-9",
+            "stage `step`, arm `some`",
+            "the same run as arm `none`; each arm must differ from the others\n",
+        ),
+    ] {
+        assert!(PLAN.contains(old), "{old}");
+        let tiny = tiny(&PLAN.replace(old, new));
+        let (_, stderr) = expect(&mut tune(&tiny), 1);
+        let start = format!("error: {}: {place}: ", tiny.path("plan.toml").display());
+        assert!(stderr.starts_with(&start), "{stderr}");
+        assert!(stderr.ends_with(reason), "{stderr}");
+        assert!(!tiny.path("runs").exists(), "{reason}");
+    }
+}
+
+#[test]
+fn a_results_file_that_cannot_be_written_is_refused_before_anything_is_trained() {
+    let tiny = tiny(PLAN);
+    let mut command = tiny.command("tune");
+    command
+        .arg(tiny.path("plan.toml"))
+        .arg("--out")
+        .arg(tiny.path("runs"));
+    let results = tiny.path("nowhere/results.json");
+    let (_, stderr) = expect(command.arg("--results").arg(&results), 1);
+    let start = format!("error: cannot write {}: ", results.display());
     assert!(stderr.starts_with(&start), "{stderr}");
-    let end = "--set training.optimizer.learning=1: no key `training.optimizer.learning` in this run file; \
-               did you mean `training.optimizer.lr`?\n";
-    assert!(stderr.ends_with(end), "{stderr}");
+    assert!(!tiny.path("runs").exists());
+}
+
+#[test]
+fn a_dry_run_names_every_arm_and_trains_nothing() {
+    let tiny = tiny(PLAN);
+    let (stdout, stderr) = expect(tune(&tiny).arg("--dry-run"), 0);
+    let expected = "step: none, some\nweight: as it was, none again\n8 runs\n";
+    assert_eq!((stdout.as_str(), stderr.as_str()), (expected, ""));
+    assert!(!tiny.path("runs").exists() && !tiny.path("results.json").exists());
+}
+
+#[test]
+fn every_committed_tuning_can_be_run_and_has_the_arms_of_its_committed_results() {
+    let mut count = 0;
+    for entry in fs::read_dir(root().join("experiments/tune")).unwrap() {
+        let file = entry.unwrap().path();
+        if !file.is_file() {
+            continue;
+        }
+        count += 1;
+        let mut check = mr2();
+        check.arg("tune").arg(&file).args(["--dry-run", "--json"]);
+        check.args(["--out", "unused", "--results", "unused.json"]);
+        let (plan, _) = expect(&mut check, 0);
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        let stem = file.file_stem().unwrap().to_str().unwrap();
+        let name = format!("experiments/results/tune-{stem}.json");
+        let results: Value = serde_json::from_slice(&fs::read(root().join(name)).unwrap()).unwrap();
+        for key in ["seeds", "runs", "set"] {
+            assert_eq!(plan[key], results[key], "{}", file.display());
+        }
+        let arms = |whole: &Value| -> Vec<(Value, Value, Value)> {
+            let stages = whole["stages"].as_array().unwrap().iter();
+            let of_stage = |stage: &Value| -> Vec<_> {
+                let arms = stage["arms"].as_array().unwrap().iter();
+                arms.map(|arm| {
+                    (
+                        stage["name"].clone(),
+                        arm["name"].clone(),
+                        arm["set"].clone(),
+                    )
+                })
+                .collect()
+            };
+            stages.flat_map(of_stage).collect()
+        };
+        assert_eq!(arms(&plan), arms(&results), "{}", file.display());
+    }
+    assert!(count > 0, "no tuning files found");
 }

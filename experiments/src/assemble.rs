@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device};
 use mr2_backbones::{BuildConfig, build};
-use mr2_data::{DataSplits, Descriptor, ImageSet, Loader, LoaderConfig, Pipeline, Sampler, open};
+use mr2_data::{DataSplits, Descriptor, ImageSet, Loader, LoaderConfig, Pipeline, open};
 use mr2_nn::model::Backbone;
 use mr2_nn::params::ParamStore;
 
@@ -91,8 +91,20 @@ pub fn descriptor(name: &str, root: &Path) -> Result<(Descriptor, PathBuf)> {
 /// When files are missing or wrong; the message names them.
 pub fn data(config: &RunConfig, root: &Path) -> Result<Data> {
     let (descriptor, files) = descriptor(&config.data.dataset, root)?;
-    let splits = open(&descriptor, &files, config.data.validation.carve())?;
+    let splits = open(&descriptor, &files, config.data.validation.carve())
+        .map_err(|error| not_opened(error, &files))?;
     Ok(Data { descriptor, splits })
+}
+
+/// The error for the user; where the data set is missing, it says that a link to it will do.
+pub fn not_opened(error: mr2_data::Error, folder: &Path) -> anyhow::Error {
+    match error {
+        mr2_data::Error::NotFound { .. } => anyhow!(
+            "{error}; a link will do: ln -s /where/it/is {}",
+            folder.display()
+        ),
+        error => error.into(),
+    }
 }
 
 /// The training loader. Order and augmentation follow the run's seed.
@@ -119,21 +131,17 @@ pub fn train_loader(config: &RunConfig, data: &Data, device: &Device) -> Result<
 /// A loader that shows every image of `set` once, in order, without augmentation.
 ///
 /// # Errors
-/// When transforms or sizes don't fit the images.
+/// When transforms or sizes don't fit the images, or a transform is random.
 pub fn evaluation_loader(
     config: &RunConfig,
     set: &std::sync::Arc<ImageSet>,
     device: &Device,
 ) -> Result<Loader> {
-    let loader = LoaderConfig {
-        images_per_batch: config.data.evaluation_images_per_batch,
-        sampler: Sampler::Sequential,
-        seed: 0,
-        workers: config.data.loader_workers,
-        drop_last: false,
-    };
-    let pipeline = Pipeline::new(config.data.evaluation_transforms.clone())?;
-    Ok(Loader::new(set.clone(), pipeline, loader, device)?)
+    let config = &config.data;
+    let pipeline = Pipeline::new(config.evaluation_transforms.clone())?;
+    let (images, workers) = (config.evaluation_images_per_batch, config.loader_workers);
+    Loader::for_evaluation(set.clone(), pipeline, images, workers, device)
+        .context("evaluation images")
 }
 
 /// The network with fresh weights drawn from the run's seed.

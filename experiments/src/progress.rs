@@ -6,8 +6,6 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mr2_train::Event;
 
-use crate::commands::colours;
-
 /// Shows the progress of one run after another.
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -23,15 +21,11 @@ impl Progress {
         let terminal = std::io::stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
-            let bars = if colours(terminal) {
-                "{bar:24.cyan/dim}"
-            } else {
-                "{bar:24}"
-            };
-            let template = format!("{{prefix}} {bars} {{percent:>3}} % {{msg}} · {{eta}} left");
+            // indicatif leaves the colours out where NO_COLOR is set.
+            let template = "{prefix} {bar:24.cyan/dim} {percent:>3} % {msg} · {eta} left";
             // The template is a constant of ours; a default bar is still a bar.
             bar.set_style(
-                ProgressStyle::with_template(&template)
+                ProgressStyle::with_template(template)
                     .unwrap_or_else(|_| ProgressStyle::default_bar()),
             );
             bar.enable_steady_tick(Duration::from_millis(500));
@@ -121,6 +115,8 @@ impl Progress {
                     record.images_per_second
                 ));
             }
+            Event::Stopping => self.note(&format!("{}: stopping, saving …", self.label)),
+            Event::Warning(message) => self.note(&format!("{}: warning: {message}", self.label)),
             _ => {}
         }
     }
@@ -139,6 +135,13 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// An error's message must not begin in the bar's line.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 

@@ -6,10 +6,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use mr2_train::{Outcome, StopFlag};
+use mr2_train::{Outcome, RunDir, RunState, StopFlag};
 
 use crate::assemble::{Data, data, data_root};
-use crate::commands::{Output, init_logging, set_threads, write_json};
+use crate::commands::{Output, Threads, init_logging};
 use crate::config::RunFile;
 use crate::progress::Progress;
 use crate::report::Block;
@@ -18,7 +18,7 @@ use crate::report::files::Report;
 use crate::report::run_folders;
 use crate::report::tables::headline;
 use crate::report::terminal::{Style, render_claims, render_tables};
-use crate::run::{start_for, train_into};
+use crate::run::{start_for, train_into, with_job};
 use crate::stop::{STOPPED, on_signals};
 
 /// The arms, ERM first: it chooses the thirds and is what the others are compared with.
@@ -61,9 +61,8 @@ pub struct Args {
     /// Delete the run folders of the quickstart in --out and begin anew.
     #[arg(long)]
     restart: bool,
-    /// Threads for the kernels; 0 for one per core. Results can depend on it in the last bits.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    threads: Threads,
     /// Folder with the data sets' descriptors [default: datasets].
     #[arg(long)]
     data_root: Option<PathBuf>,
@@ -87,14 +86,18 @@ struct Planned {
 /// When a run can't be trained or read.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
     init_logging(&args.output);
-    set_threads(args.threads)?;
+    args.threads.apply()?;
+    let stop = on_signals()?;
     let planned = plan(args)?;
+    let first = planned.first().context("no arms")?;
+    let data = data(&first.file.config, &data_root(args.data_root.as_deref()))?;
+    // Seeds differ in nothing that can be wrong. Nothing is deleted or trained before all arms are right.
+    for run in planned.iter().take(ARMS.len()) {
+        with_job(&run.file, &data, |job| Ok(job.check()?))?;
+    }
     if args.restart {
         remove(&planned)?;
     }
-    let first = planned.first().context("no arms")?;
-    let data = data(&first.file.config, &data_root(args.data_root.as_deref()))?;
-    let stop = on_signals()?;
     let mut progress = Progress::new(args.output.quiet, planned.len() as u64);
     let mut folders = Vec::new();
     for (index, run) in planned.iter().enumerate() {
@@ -136,20 +139,29 @@ fn plan(args: &Args) -> Result<Vec<Planned>> {
     Ok(planned)
 }
 
-/// Deletes the planned run folders: all of them, or none where one isn't a run folder.
+/// Deletes the planned run folders: all of them, or none where one isn't a run folder or is in use.
 fn remove(planned: &[Planned]) -> Result<()> {
-    let there: Vec<_> = planned.iter().filter(|run| run.folder.exists()).collect();
-    for run in &there {
-        if !run.folder.join("config.toml").is_file() {
+    let folders = planned.iter().map(|run| &run.folder);
+    let there: Vec<_> = folders.filter(|folder| folder.exists()).collect();
+    for folder in &there {
+        // A run that was killed at its start has only its lock.
+        let locked = folder.join("lock").is_file();
+        if !locked && RunDir::state_of(folder) == RunState::Empty {
             bail!(
                 "{} is no run folder, so nothing is deleted: move it away, or choose another --out",
-                run.folder.display()
+                folder.display()
             );
         }
     }
-    for run in there {
-        std::fs::remove_dir_all(&run.folder)
-            .with_context(|| format!("cannot delete {}", run.folder.display()))?;
+    let locks: Vec<RunDir> = there
+        .iter()
+        .map(|folder| RunDir::open(folder))
+        .collect::<Result<_, _>>()
+        .context("nothing is deleted")?;
+    for dir in &locks {
+        let folder = dir.path();
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot delete {}", folder.display()))?;
     }
     Ok(())
 }
@@ -189,22 +201,16 @@ fn tables(report: &Report<Comparison>, style: Style) -> String {
     render_tables(&headline(&report.data.class_report), style)
 }
 
+/// Prints the result before it writes the report: what took minutes isn't lost with a full disk.
 fn finish(args: &Args, report: &Report<Comparison>, out: &mut dyn Write) -> Result<u8> {
     let folder = args.out.join("report");
-    report.write(&folder)?;
     if args.output.json {
-        write_json(&report.data, out)?;
+        out.write_all(&report.json()?)?;
+        report.write(&folder)?;
         return Ok(0);
     }
     let style = Style::of_stdout();
     writeln!(out, "{}", tables(report, style))?;
-    let page = folder.join("report.html");
-    writeln!(
-        out,
-        "Run folders: {}   Report with plots: {}\n",
-        args.out.display(),
-        page.display()
-    )?;
     for block in report
         .document
         .sections
@@ -215,8 +221,14 @@ fn finish(args: &Args, report: &Report<Comparison>, out: &mut dyn Write) -> Resu
             write!(out, "{}", render_claims(claims, style))?;
         }
     }
+    let written = report.write(&folder);
+    write!(out, "\nRun folders: {}", args.out.display())?;
+    if written.is_ok() {
+        let page = folder.join("report.html");
+        write!(out, "   Report with plots: {}", page.display())?;
+    }
     let data = &report.data;
-    let finding = finding::of(data.premise.verdict, &data.class_report);
-    writeln!(out, "\n{finding}")?;
-    Ok(0)
+    let finding = finding::of(data.premise.verdict, &data.margins, &data.class_report);
+    writeln!(out, "\n\n{finding}")?;
+    written.map(|_| 0)
 }

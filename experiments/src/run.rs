@@ -70,13 +70,28 @@ pub fn start_for(folder: &Path) -> Start {
     }
 }
 
-/// What is recorded of the program in each result.
+/// What is recorded of the program and the machine in each result: what its last bits depend on.
 pub fn versions() -> BTreeMap<String, String> {
-    let mut versions = BTreeMap::from([("mr2".to_string(), env!("CARGO_PKG_VERSION").to_string())]);
-    if let Some(candle) = locked_version("candle-core") {
-        versions.insert("candle-core".to_string(), candle);
-    }
-    versions
+    let known = [
+        ("mr2", Some(env!("CARGO_PKG_VERSION").to_string())),
+        ("candle-core", locked_version("candle-core")),
+        ("cpu", Some(cpu())),
+        ("threads", Some(rayon::current_num_threads().to_string())),
+    ];
+    known
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_string(), value?)))
+        .collect()
+}
+
+/// The CPU's name where the system tells it, or else its kind.
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let name = name.and_then(|rest| rest.trim_start().strip_prefix(':'));
+    name.map_or(std::env::consts::ARCH, str::trim).to_string()
 }
 
 /// The version of a dependency that this program was built with.

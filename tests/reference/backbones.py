@@ -2,21 +2,22 @@
 
 Usage: python tests/reference/backbones.py
 The nets are written here from their papers with torch.nn, under the parameter names of
-akamaster/pytorch_resnet_cifar10, kuangliu/pytorch-cifar and xternalz/WideResNet-pytorch. Weights
-and images come from the hash generator; counts are at full size, outputs of the widest nets at a
-quarter of their width.
+akamaster/pytorch_resnet_cifar10, BeierZhu/MR2 (pre-activation) and xternalz/WideResNet-pytorch.
+Weights, images and dropout's masks come from the hash generator; counts are at full size, outputs of
+the widest nets at a quarter of their width.
 """
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import fixture_file
-from hash_rng import normal_tensor, uniform_tensor
+from hash_rng import hashes, normal_tensor, stream, uniform, uniform_tensor
 
-SEED = 20260205
+SEED, STEP = 20260205, 5
 BATCH, SIZE = 3, 18
 
 
@@ -57,7 +58,7 @@ class PreActBlock(nn.Module):
         self.bn1, self.conv1 = nn.BatchNorm2d(inputs), conv(inputs, outputs, 3, stride)
         self.bn2, self.conv2 = nn.BatchNorm2d(outputs), conv(outputs, outputs, 3)
         if inputs != outputs:
-            self.shortcut = nn.Sequential(conv(inputs, outputs, 1, stride))
+            self.shortcut = conv(inputs, outputs, 1, stride)
 
     def forward(self, x):
         active = torch.relu(self.bn1(x))
@@ -65,12 +66,35 @@ class PreActBlock(nn.Module):
         return self.conv2(torch.relu(self.bn2(self.conv1(active)))) + skip
 
 
+class Dropout(nn.Module):
+    """mr2-nn's masks in place of torch's: a hash of the seed, the step, the number of the call in the
+    step and the element's place in (batch, height, width, channel)."""
+
+    calls = 0
+
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x):
+        if not self.training or self.p == 0.0:
+            return x
+        step = hashes(stream(SEED, "dropout"), STEP)
+        key = hashes(step, Dropout.calls)
+        Dropout.calls += 1
+        batch, channels, height, width = x.shape
+        kept = uniform(key, np.arange(x.numel(), dtype=np.uint64)) >= self.p
+        kept = torch.from_numpy(kept.reshape(batch, height, width, channels)).permute(0, 3, 1, 2)
+        return x * kept / (1.0 - self.p)
+
+
 class WideBlock(nn.Module):
-    def __init__(self, inputs, outputs, stride):
+    def __init__(self, inputs, outputs, stride, dropout):
         super().__init__()
         self.bn1, self.conv1 = nn.BatchNorm2d(inputs), conv(inputs, outputs, 3, stride)
         self.bn2, self.conv2 = nn.BatchNorm2d(outputs), conv(outputs, outputs, 3)
         self.convShortcut = None if inputs == outputs else conv(inputs, outputs, 1, stride)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x):
         if self.convShortcut is None:
@@ -79,7 +103,7 @@ class WideBlock(nn.Module):
             x = torch.relu(self.bn1(x))
             y = self.conv1(x)
             x = self.convShortcut(x)
-        return x + self.conv2(torch.relu(self.bn2(y)))
+        return x + self.conv2(self.dropout(torch.relu(self.bn2(y))))
 
 
 class WideStage(nn.Module):
@@ -149,14 +173,18 @@ class PreActResNet(nn.Module):
 
 
 class WideResNet(nn.Module):
-    def __init__(self, depth, widen, width=16):
+    def __init__(self, depth, widen, width=16, dropout=0.0):
         super().__init__()
         count = (depth - 4) // 6
         wide = [width, widen * width, 2 * widen * width, 4 * widen * width]
+
+        def block(inputs, outputs, stride):
+            return WideBlock(inputs, outputs, stride, dropout)
+
         self.conv1 = conv(3, width, 3)
-        self.block1 = WideStage(sequence(WideBlock, wide[0], wide[1], count, 1))
-        self.block2 = WideStage(sequence(WideBlock, wide[1], wide[2], count, 2))
-        self.block3 = WideStage(sequence(WideBlock, wide[2], wide[3], count, 2))
+        self.block1 = WideStage(sequence(block, wide[0], wide[1], count, 1))
+        self.block2 = WideStage(sequence(block, wide[1], wide[2], count, 2))
+        self.block3 = WideStage(sequence(block, wide[2], wide[3], count, 2))
         self.bn1 = nn.BatchNorm2d(wide[3])
         self.fc = nn.Linear(wide[3], 10)
 
@@ -232,4 +260,5 @@ if __name__ == "__main__":
         run(fixture, name, net(*arguments, **narrow))
     cosine = ResNet(8, "a", channels=1, classes=7, scale=16.0)
     run(fixture, "resnet8-cosine", cosine, channels=1)
+    run(fixture, "wrn-16-2-dropout", WideResNet(16, 2, width=4, dropout=0.3))
     fixture_file.write("mr2-backbones", "backbones", "backbones.py", SEED, fixture)

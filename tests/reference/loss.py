@@ -8,10 +8,12 @@ import torch
 
 import fixture_file
 import stats
+from hash_rng import normal_tensor
 from official_loop import OfficialState, official_step
 
 SEED = 20601
 CLASSES, BATCH, DIM = 9, 14, 6
+FAR_LABELS = [0, 1, 0, 1, 2, 0, 1, 0]
 
 
 def gammas(statistic, budget, exponent, counted=None):
@@ -43,12 +45,16 @@ def smoothed(logits, labels, gamma, epsilon):
 def representation(features, labels, s, scale, kept=None):
     terms = []
     for i, x in enumerate(features):
-        exponents = [torch.zeros((), dtype=torch.float64)]
+        exponents = [torch.full((), -torch.inf, dtype=torch.float64)]
         for j, other in enumerate(features):
             paired = i != j and labels[i] == labels[j]
             if paired and (kept is None or (kept[i] and kept[j])):
                 exponents.append((((x - other) ** 2).sum() - 2 * s) / scale)
-        terms.append(torch.logsumexp(torch.stack(exponents), 0))
+        exponents = torch.stack(exponents)
+        if exponents.max() < 0:  # keeps the digits of a small sum
+            terms.append(torch.log1p(exponents.exp().sum()))
+        else:
+            terms.append(torch.logsumexp(torch.cat([torch.zeros(1, dtype=torch.float64), exponents]), 0))
     return torch.stack(terms)
 
 
@@ -85,12 +91,13 @@ def put(tensors, name, loss, features, logits, parts):
     tensors[f"{name}.logits.grad"] = logits.grad.numpy()
 
 
-def our_preset(tensors, name, data, p, estimator, budget, weight, scale, reduction):
+def our_preset(tensors, name, data, p, estimator, source, budget, weight, scale, reduction):
     statistics = stats.Statistics(CLASSES, p, estimator, "none", decay=0.9)
     for features, _, labels in data:
         statistics.observe(features, labels)
-    _, _, second_moment, pair_spread, _, has_spread = statistics.snapshot()
-    gamma = gammas(second_moment, budget, 1 / 3)
+    m, v, second_moment, pair_spread, _, has_spread = statistics.snapshot()
+    relative = [b / a if a else 0.0 for a, b in zip(m, v)]
+    gamma = gammas({"m + v": second_moment, "v / m": relative}[source], budget, 1 / 3)
     s = pair_spread[has_spread == 1].mean()
     features, logits, labels = leaf(data[-1][0]), leaf(data[-1][1]), data[-1][2]
     margin = logit_margin(logits, labels, gamma).mean()
@@ -100,10 +107,11 @@ def our_preset(tensors, name, data, p, estimator, budget, weight, scale, reducti
 
 
 def official_preset(tensors, name, data, variant):
+    """The first batch is an epoch of its own, which the CIFAR code forgets."""
     state = OfficialState(variant, CLASSES)
-    if variant == "cifar":
-        state.restart()
-    for features, logits, labels in data:
+    for place, (features, logits, labels) in enumerate(data):
+        if variant == "cifar" and place == 1:
+            state.restart()
         features, logits = leaf(features), leaf(logits)
         total, parts = official_step(features, logits, torch.from_numpy(labels), state)
     put(tensors, name, total, features, logits, parts)
@@ -116,9 +124,9 @@ def presets(tensors, data):
     def by_class(per_sample, labels):
         return class_mean(per_sample, labels.tolist(), DIM, CLASSES)
 
-    our_preset(tensors, "paper_linear", data, 2, "batch_local", 2.0, 0.3, 1.0, sample_mean)
-    our_preset(tensors, "paper_cosine", data, 3, "batch_local", 2.0, 0.3, 1.0, sample_mean)
-    our_preset(tensors, "pooled", data, 2, "pooled", 1.0, 0.3, 10.0 * DIM, by_class)
+    our_preset(tensors, "paper_linear", data, 2, "batch_local", "m + v", 2.0, 0.3, 1.0, sample_mean)
+    our_preset(tensors, "paper_cosine", data, 3, "batch_local", "m + v", 2.0, 0.3, 1.0, sample_mean)
+    our_preset(tensors, "recommended", data, 2, "pooled", "v / m", 1.0, 1.0, 10.0 * DIM, by_class)
     official_preset(tensors, "official_cifar", data, "cifar")
     official_preset(tensors, "official_imagenet", data, "imagenet")
 
@@ -133,7 +141,8 @@ def gamma_sources(tensors):
     for name, statistic in (("second_moment", second_moment), ("spread", v), ("relative_spread", ratio)):
         for exponent_name, exponent in (("third", 1 / 3), ("one", 1.0), ("inverse", -0.5)):
             tensors[f"sources.{name}.{exponent_name}"] = np.array(gammas(statistic, 1.5, exponent))
-    tensors["sources.second_moment.fixed"] = np.array(gammas(second_moment, 1.5, 1 / 3, counted=40))
+    for name, counted in (("all", len(m)), ("fixed", 40)):
+        tensors[f"sources.second_moment.{name}"] = np.array(gammas(second_moment, 1.5, 1 / 3, counted))
 
 
 def soft_labels(tensors, batch):
@@ -166,15 +175,26 @@ def soft_labels(tensors, batch):
     tensors["soft_labels.representation.grad"] = grad.numpy()
 
 
-def far_means(tensors, rng):
-    """Class means at 1000 times the spread: the representation loss and its gradient."""
-    features, _, labels = batches(rng, CLASSES, 1, distance=1000.0)[0]
-    tensors["far.features"], tensors["far.labels"] = features, labels.astype(np.uint32)
-    for name, scale in (("one", 1.0), ("ten_times_dim", 10.0 * DIM)):
-        x = leaf(features)
-        per_sample = representation(x, labels, 5.0, scale)
-        (grad,) = torch.autograd.grad(per_sample.sum(), x)
-        tensors[f"far.{name}"], tensors[f"far.{name}.grad"] = per_sample.detach().numpy(), grad.numpy()
+def far_features(dim, spread):
+    """Class means at about 1000 times the spread from the origin, in every coordinate; exact in float32."""
+    means = 1000 * spread * normal_tensor(SEED, "far.means", (len(set(FAR_LABELS)), dim))
+    features = means[FAR_LABELS] + spread * normal_tensor(SEED, "far.features", (len(FAR_LABELS), dim))
+    return features.float().numpy()
+
+
+def far_means(tensors):
+    """The representation loss and its gradient where distances are large and far from the origin."""
+    for dim in (64, 768):
+        for spread in (1, 3):
+            for name, scale in (("one", 1.0), ("ten_times_dim", 10.0 * dim)):
+                if (spread, name) == (3, "ten_times_dim"):
+                    continue
+                x = leaf(far_features(dim, spread))
+                # 2 s is the expected squared distance, so exponents of both signs occur.
+                per_sample = representation(x, FAR_LABELS, dim * spread**2, scale)
+                (grad,) = torch.autograd.grad(per_sample.sum(), x)
+                key = f"far.{dim}.{spread}.{name}"
+                tensors[key], tensors[f"{key}.grad"] = per_sample.detach().numpy(), grad.numpy()
 
 
 def main():
@@ -187,7 +207,7 @@ def main():
     presets(tensors, data)
     gamma_sources(tensors)
     soft_labels(tensors, data[-1])
-    far_means(tensors, rng)
+    far_means(tensors)
     fixture_file.write("mr2-loss", "loss", "loss.py", SEED, tensors)
 
 

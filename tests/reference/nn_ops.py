@@ -54,36 +54,27 @@ def pairs():
     return [(i, j) for i in range(count) for j in range(i + 1, count) if GROUPS[i] == GROUPS[j]]
 
 
-def pair_distances(tensors):
-    """Class means at 1,000 times the spread, where Gram matrices fail in f32."""
+def distance_log1p_sum_exp(tensors):
+    """Class means at 1,000 times the spread, where Gram matrices fail in f32; exponents about 0, far below and
+    far above it."""
     means = 1000.0 * normal_tensor(SEED, "means", (3, DIM))
     spread = normal_tensor(SEED, "features", (len(GROUPS), DIM))
-    x = f32(means[GROUPS] + spread).requires_grad_()
-    losses = torch.stack([F.mse_loss(x[i], x[j], reduction="sum") for i, j in pairs()])
-    differentiate(tensors, "pair_distances", x, losses)
-
-
-def segment_log1p_sum_exp(tensors):
-    listed = pairs()
-    for name, factor in [("moderate", 2.0), ("tiny", 1.0), ("large", 300.0)]:
-        shift = -30.0 if name == "tiny" else 0.0
-        values = f32(shift + factor * normal_tensor(SEED, f"values.{name}", (len(listed),)))
-        values.requires_grad_()
+    for name, threshold, scale in [("moderate", 90.0, 10.0), ("tiny", 1000.0, 32.0), ("large", 0.0, 1.0)]:
+        x = f32(means[GROUPS] + spread).requires_grad_()
+        exponents = {(i, j): (F.mse_loss(x[i], x[j], reduction="sum") - threshold) / scale for i, j in pairs()}
         soft = []
         for sample in range(len(GROUPS)):
-            own = [values[p] for p, pair in enumerate(listed) if sample in pair]
+            own = [value for pair, value in exponents.items() if sample in pair]
+            zero = torch.zeros((), dtype=x.dtype)
             if name == "tiny":
-                total = torch.stack(own).exp().sum() if own else torch.zeros((), dtype=values.dtype)
-                soft.append(torch.log1p(total))
+                soft.append(torch.log1p(torch.stack([*own, zero - torch.inf]).exp().sum()))
             else:
-                zero = torch.zeros((), dtype=values.dtype)
                 soft.append(torch.logsumexp(torch.stack([zero, *own]), 0))
-        differentiate(tensors, f"segment_log1p_sum_exp.{name}", values, torch.stack(soft))
+        differentiate(tensors, f"distance_log1p_sum_exp.{name}", x, torch.stack(soft))
 
 
 if __name__ == "__main__":
     fixture = {}
     cross_entropy(fixture)
-    pair_distances(fixture)
-    segment_log1p_sum_exp(fixture)
+    distance_log1p_sum_exp(fixture)
     fixture_file.write("mr2-nn", "ops", "nn_ops.py", SEED, fixture)

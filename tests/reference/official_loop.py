@@ -2,9 +2,10 @@
 
 Written from a description of that behaviour: statistics in the squared 5-norm by a Python loop over all
 classes, their moving average, the margins, then the pair distances by a second loop over all classes, divided
-by ten times the width of the features, and the reduction (D/10)(1/K) of class means. The fine-grained and
-ImageNet variant counts 1000 classes whatever the data have. A class that no batch has had has a margin of 1 and
-is left out of the sum and, but for the 1000, of the count (the published code leaves that case to chance).
+by ten times the width of the features, and the reduction (D/10)(1/K) of class means. K is always that of the
+data, or 1000 in the fine-grained and ImageNet variant, whatever the data have: a class that no batch has had adds
+0 to the sums and still counts, so the margins of the others are too large until all have been seen. (Its own is
+1 here. In the published code nobody can read it, since a batch is observed before its margins are used.)
 
 Used twice: its float64 results are fixtures (loss.py), and in float32 it is the peer of the speed benchmark.
 """
@@ -51,8 +52,7 @@ def observe(features, labels, state):
 
 def margins(state, like):
     roots = (state.sizes + state.spreads) ** (1 / 3)
-    count = int(state.seen.sum()) if state.variant == "cifar" else state.counted
-    gamma = torch.where(state.seen, count * roots / roots.sum(), torch.ones_like(roots))
+    gamma = torch.where(state.seen, state.counted * roots / roots.sum(), torch.ones_like(roots))
     return gamma.to(like.dtype)
 
 

@@ -57,6 +57,27 @@ impl Tiny {
         Self::with_preset("recommended")
     }
 
+    /// With dropout on the way: a wide net, on images of 8×8 because it takes longer.
+    pub fn with_dropout() -> Self {
+        let tiny = Self::new();
+        let file = tiny.path("tiny.toml");
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        for (old, new) in [
+            ("\"resnet8\"", "\"wrn-28-2\""),
+            ("dropout = 0.0", "dropout = 0.3"),
+            ("size = 16, padding = 1", "size = 8, padding = 0"),
+            (
+                "evaluation_transforms = [",
+                "evaluation_transforms = [{ kind = \"centre_crop\", size = 8 }, ",
+            ),
+        ] {
+            assert_eq!(text.matches(old).count(), 1, "{old}");
+            text = text.replace(old, new);
+        }
+        std::fs::write(file, text).unwrap();
+        tiny
+    }
+
     /// With the objective that `mr2 presets` prints for `preset`.
     pub fn with_preset(preset: &str) -> Self {
         let place = folder();

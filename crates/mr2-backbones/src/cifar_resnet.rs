@@ -1,10 +1,12 @@
 //! The residual nets for 32 x 32 images of He et al. 2015 (arXiv 1512.03385, section 4.2).
 //!
-//! Names, shortcuts and initialisation are those of the PyTorch implementation
-//! akamaster/pytorch_resnet_cifar10 (`conv1`, `bn1`, `layer1.0.conv1`, ..., `linear`).
+//! Names, shortcuts and start are those of the PyTorch implementation
+//! akamaster/pytorch_resnet_cifar10 (`conv1`, `bn1`, `layer1.0.conv1`, ..., `linear`): convolutions and
+//! the head's weight Kaiming-normal by fan-in, its bias PyTorch's default.
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use mr2_nn::graph::{Act, Ctx};
+use mr2_nn::init::{KAIMING_NORMAL_FAN_IN, pytorch_default};
 use mr2_nn::layers::{BatchNorm2d, ConvBn};
 use mr2_nn::model::Backbone;
 use serde::{Deserialize, Serialize};
@@ -57,17 +59,26 @@ impl CifarResNet {
             shortcut,
         } = *net;
         let n = blocks_per_stage(depth, 2)?;
-        let stem = conv(config.in_channels, width, 3, 1, vb.pp("conv1"))?;
-        let widths = [width, 2 * width, 4 * width];
+        let start = KAIMING_NORMAL_FAN_IN;
+        let stem = conv(config.in_channels, width, 3, 1, start, vb.pp("conv1"))?;
+        let feature_dim = 4 * width;
+        let widths = [width, 2 * width, feature_dim];
+        let head_start = [start, pytorch_default(feature_dim)];
         let path = |stage, block| format!("layer{stage}.{block}");
         Ok(Self {
             stem: ConvBn::from_parts(stem, BatchNorm2d::new(width, BATCH_NORM, vb.pp("bn1"))?)?,
             blocks: stages(width, widths, n, &vb, path, |place, vb| {
                 Block::new(place, shortcut, vb)
             })?,
-            head: Classifier::new(&config.head, 4 * width, config.classes, vb.pp("linear"))?,
+            head: Classifier::new(
+                &config.head,
+                feature_dim,
+                config.classes,
+                head_start,
+                vb.pp("linear"),
+            )?,
             classes: config.classes,
-            feature_dim: 4 * width,
+            feature_dim,
         })
     }
 }
@@ -120,7 +131,8 @@ impl Block {
             stride,
         } = place;
         let unit = |in_channels, kernel, stride, conv_name: &str, bn_name: &str| {
-            let conv = conv(in_channels, out_channels, kernel, stride, vb.pp(conv_name))?;
+            let (start, conv_vb) = (KAIMING_NORMAL_FAN_IN, vb.pp(conv_name));
+            let conv = conv(in_channels, out_channels, kernel, stride, start, conv_vb)?;
             ConvBn::from_parts(
                 conv,
                 BatchNorm2d::new(out_channels, BATCH_NORM, vb.pp(bn_name))?,

@@ -1,7 +1,6 @@
 //! The last layer: from features to logits.
 use candle_core::{Result, Tensor};
-use candle_nn::{Linear, Module, VarBuilder};
-use mr2_nn::init;
+use candle_nn::{Init, Linear, Module, VarBuilder};
 use mr2_nn::layers::CosineLinear;
 use serde::{Deserialize, Serialize};
 
@@ -26,18 +25,18 @@ pub(crate) enum Classifier {
 }
 
 impl Classifier {
+    /// `weight` and `bias` are what the linear head starts from; the cosine head has one start.
     pub(crate) fn new(
         head: &Head,
         feature_dim: usize,
         classes: usize,
+        [weight, bias]: [Init; 2],
         vb: VarBuilder,
     ) -> Result<Self> {
         Ok(match head {
             Head::Linear => {
-                let init = init::KAIMING_NORMAL_FAN_IN;
-                let weight = vb.get_with_hints((classes, feature_dim), "weight", init)?;
-                let init = init::pytorch_default(feature_dim);
-                let bias = vb.get_with_hints(classes, "bias", init)?;
+                let weight = vb.get_with_hints((classes, feature_dim), "weight", weight)?;
+                let bias = vb.get_with_hints(classes, "bias", bias)?;
                 Self::Linear(Linear::new(weight, Some(bias)))
             }
             Head::Cosine { scale } => {

@@ -12,9 +12,9 @@
 //! - [`head`]: the linear and the cosine head.
 //!
 //! Any number of input channels and any image size will do: the last feature map is averaged.
-//! Parameters have the names of the PyTorch implementations that each module cites, so their
-//! weights load. They start as those do: convolutions and the linear head's weight Kaiming-normal,
-//! drawn from the seed of the [`mr2_nn::params::ParamStore`] and the parameter's name.
+//! Parameters have the names of the PyTorch implementation that each module cites, so that its state
+//! dicts load ([`mr2_nn::params::ParamStore::load`]). What they start from is said there too; it is
+//! drawn from the seed of the `ParamStore` and the parameter's name.
 //!
 //! # One step of training
 //! ```

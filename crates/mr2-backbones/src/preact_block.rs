@@ -1,6 +1,6 @@
 //! The residual block with normalisation before convolution (He et al. 2016, arXiv 1603.05027).
 use candle_core::Result;
-use candle_nn::VarBuilder;
+use candle_nn::{Init, VarBuilder};
 use mr2_nn::graph::{Act, Ctx};
 use mr2_nn::layers::{BatchNorm2d, Conv2d, Dropout};
 
@@ -19,11 +19,13 @@ pub(crate) struct PreActBlock {
 }
 
 impl PreActBlock {
-    /// `projection_name` is where the implementations that we follow differ.
+    /// The name of the projection, and what convolutions start from, are where the implementations
+    /// that we follow differ.
     pub(crate) fn new(
         place: Place,
         dropout: f64,
         projection_name: &str,
+        init: Init,
         vb: VarBuilder,
     ) -> Result<Self> {
         let Place {
@@ -38,15 +40,16 @@ impl PreActBlock {
                 out_channels,
                 1,
                 stride,
+                init,
                 vb.pp(projection_name),
             )?),
         };
         Ok(Self {
             bn1: BatchNorm2d::new(in_channels, BATCH_NORM, vb.pp("bn1"))?,
-            conv1: conv(in_channels, out_channels, 3, stride, vb.pp("conv1"))?,
+            conv1: conv(in_channels, out_channels, 3, stride, init, vb.pp("conv1"))?,
             bn2: BatchNorm2d::new(out_channels, BATCH_NORM, vb.pp("bn2"))?,
             dropout: Dropout::new(dropout)?,
-            conv2: conv(out_channels, out_channels, 3, 1, vb.pp("conv2"))?,
+            conv2: conv(out_channels, out_channels, 3, 1, init, vb.pp("conv2"))?,
             projection,
         })
     }

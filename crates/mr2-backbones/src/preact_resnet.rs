@@ -1,11 +1,13 @@
 //! Pre-activation residual nets for small images (He et al. 2016, arXiv 1603.05027).
 //!
-//! The depths and widths of [`crate::cifar_resnet`]. Blocks are named and joined as in the PyTorch
-//! implementation kuangliu/pytorch-cifar (`bn1`, `conv1`, ..., `shortcut.0`); the last block is
-//! followed by `bn` and ReLU, as in the paper.
+//! Stages, depths, widths and start of [`crate::cifar_resnet`]. Blocks are joined and named as in the
+//! code of the authors of MR², BeierZhu/MR2 (`layer1.0.bn1`, ..., `shortcut`, `bn`, `linear`), and the
+//! last one is followed by batch normalisation and ReLU, as in the paper. (Their code starts these
+//! nets from PyTorch's default.)
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use mr2_nn::graph::{Act, Ctx};
+use mr2_nn::init::{KAIMING_NORMAL_FAN_IN, pytorch_default};
 use mr2_nn::layers::{BatchNorm2d, Conv2d};
 use mr2_nn::model::Backbone;
 use serde::{Deserialize, Serialize};
@@ -47,13 +49,21 @@ impl PreActResNet {
         let feature_dim = 4 * width;
         let path = |stage, block| format!("layer{stage}.{block}");
         let widths = [width, 2 * width, feature_dim];
+        let start = KAIMING_NORMAL_FAN_IN;
+        let head_start = [start, pytorch_default(feature_dim)];
         Ok(Self {
-            stem: conv(config.in_channels, width, 3, 1, vb.pp("conv1"))?,
+            stem: conv(config.in_channels, width, 3, 1, start, vb.pp("conv1"))?,
             blocks: stages(width, widths, n, &vb, path, |place, vb| {
-                PreActBlock::new(place, 0.0, "shortcut.0", vb)
+                PreActBlock::new(place, 0.0, "shortcut", start, vb)
             })?,
             last_bn: BatchNorm2d::new(feature_dim, BATCH_NORM, vb.pp("bn"))?,
-            head: Classifier::new(&config.head, feature_dim, config.classes, vb.pp("linear"))?,
+            head: Classifier::new(
+                &config.head,
+                feature_dim,
+                config.classes,
+                head_start,
+                vb.pp("linear"),
+            )?,
             classes: config.classes,
             feature_dim,
         })

@@ -1,7 +1,6 @@
-//! What the three families share: convolutions as they start them, and stages of blocks.
+//! What the three families share: convolutions without bias, and stages of blocks.
 use candle_core::{Result, bail};
-use candle_nn::VarBuilder;
-use mr2_nn::init;
+use candle_nn::{Init, VarBuilder};
 use mr2_nn::layers::{BatchNormConfig, Conv2d, Conv2dConfig};
 
 /// PyTorch's constants.
@@ -16,6 +15,7 @@ pub(crate) fn conv(
     out_channels: usize,
     kernel: usize,
     stride: usize,
+    init: Init,
     vb: VarBuilder,
 ) -> Result<Conv2d> {
     let config = Conv2dConfig {
@@ -25,7 +25,6 @@ pub(crate) fn conv(
         groups: 1,
         bias: false,
     };
-    let init = init::KAIMING_NORMAL_FAN_IN;
     Conv2d::with_init(in_channels, out_channels, kernel, config, init, vb)
 }
 

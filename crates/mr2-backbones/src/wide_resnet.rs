@@ -1,10 +1,16 @@
 //! Wide residual nets, WRN-d-k (Zagoruyko and Komodakis 2016, arXiv 1605.07146).
 //!
-//! Names are those of the PyTorch implementation xternalz/WideResNet-pytorch (`conv1`,
-//! `block1.layer.0.bn1`, ..., `convShortcut`, `bn1`, `fc`).
+//! Names and start are those of the PyTorch implementation xternalz/WideResNet-pytorch (`conv1`,
+//! `block1.layer.0.bn1`, ..., `convShortcut`, `bn1`, `fc`): convolutions Kaiming-normal by fan-out, the
+//! head's weight PyTorch's default, its bias 0.
+//!
+//! The WRN in the code of the authors of MR² (BeierZhu/MR2) is another net: there the projection takes
+//! the block's input itself, not `relu(bn1(x))`, dropout comes before `bn2`, and names and start are
+//! those of [`crate::cifar_resnet`].
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use mr2_nn::graph::{Act, Ctx};
+use mr2_nn::init::{KAIMING_NORMAL_FAN_OUT, ZEROS, pytorch_default};
 use mr2_nn::layers::{BatchNorm2d, Conv2d};
 use mr2_nn::model::Backbone;
 use serde::{Deserialize, Serialize};
@@ -54,13 +60,21 @@ impl WideResNet {
         let feature_dim = 4 * widen * width;
         let path = |stage, block| format!("block{stage}.layer.{block}");
         let widths = [widen * width, 2 * widen * width, feature_dim];
+        let start = KAIMING_NORMAL_FAN_OUT;
+        let head_start = [pytorch_default(feature_dim), ZEROS];
         Ok(Self {
-            stem: conv(config.in_channels, width, 3, 1, vb.pp("conv1"))?,
+            stem: conv(config.in_channels, width, 3, 1, start, vb.pp("conv1"))?,
             blocks: stages(width, widths, n, &vb, path, |place, vb| {
-                PreActBlock::new(place, config.dropout, "convShortcut", vb)
+                PreActBlock::new(place, config.dropout, "convShortcut", start, vb)
             })?,
             last_bn: BatchNorm2d::new(feature_dim, BATCH_NORM, vb.pp("bn1"))?,
-            head: Classifier::new(&config.head, feature_dim, config.classes, vb.pp("fc"))?,
+            head: Classifier::new(
+                &config.head,
+                feature_dim,
+                config.classes,
+                head_start,
+                vb.pp("fc"),
+            )?,
             classes: config.classes,
             feature_dim,
         })

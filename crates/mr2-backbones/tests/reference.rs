@@ -12,6 +12,7 @@ use mr2_nn::params::ParamStore;
 use mr2_nn::rng;
 
 const SEED: u64 = 20260205;
+const STEP: u64 = 5;
 const BATCH: usize = 3;
 const SIZE: usize = 18;
 
@@ -99,6 +100,7 @@ fn check_net(case: &str, store: &ParamStore, model: &dyn Backbone, channels: usi
     let images = draw("images", &[BATCH, channels, SIZE, SIZE], rng::normal);
     let forward = |mode| {
         let cx = Ctx::new(&Device::Cpu, DType::F64, mode).unwrap();
+        cx.begin_step(SEED, STEP);
         let features = model.features(&cx, &cx.enter(&images).unwrap()).unwrap();
         let logits = model.head(&cx, &features).unwrap();
         (cx, features, logits)
@@ -204,6 +206,22 @@ fn one_channel_and_a_cosine_head_equal_pytorchs() {
     };
     let model = build("resnet8", &config, store.var_builder()).unwrap();
     check_net("resnet8-cosine", &store, model.as_ref(), 1);
+}
+
+#[test]
+fn a_wide_net_with_dropout_equals_pytorchs_under_the_same_masks() {
+    let store = store();
+    let net = WideResNetConfig {
+        depth: 16,
+        widen: 2,
+        width: 4,
+    };
+    let config = BuildConfig {
+        dropout: 0.3,
+        ..config()
+    };
+    let model = WideResNet::new(&net, &config, store.var_builder()).unwrap();
+    check_net("wrn-16-2-dropout", &store, &model, 3);
 }
 
 #[test]

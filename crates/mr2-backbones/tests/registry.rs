@@ -1,7 +1,7 @@
 //! What holds for every registered backbone: a walk over the list.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use candle_core::{DType, Device, Tensor};
 use mr2_backbones::{Backbone, BuildConfig, Head, build, entries};
@@ -123,6 +123,78 @@ fn a_model_is_a_function_of_its_seed() {
     };
     assert_eq!(logits(1), logits(1));
     assert_ne!(logits(1), logits(2));
+}
+
+/// Standard deviation, of numbers with mean 0.
+fn spread(values: &[f32]) -> f64 {
+    let squares = values.iter().map(|&v| f64::from(v).powi(2));
+    (squares.sum::<f64>() / values.len() as f64).sqrt()
+}
+
+#[test]
+fn each_family_starts_from_what_its_page_says() {
+    for (name, by_fan_out) in [
+        ("resnet20-b", false),
+        ("preact-resnet20", false),
+        ("wrn-16-8", true),
+    ] {
+        let store = ParamStore::new(4, DType::F32, &Device::Cpu);
+        let config = BuildConfig {
+            classes: 1000,
+            ..config(3, 0.0)
+        };
+        let model = build(name, &config, store.var_builder()).unwrap();
+        let inputs = model.feature_dim() as f64;
+        for (parameter, var) in store.parameters() {
+            let values = numbers(&var);
+            let largest = values.iter().fold(0.0, |a: f32, v| a.max(v.abs()));
+            let expected = match *var.dims() {
+                [outputs, channels, height, width] => {
+                    let fan = if by_fan_out { outputs } else { channels };
+                    (2.0 / (fan * height * width) as f64).sqrt()
+                }
+                [_, _] if by_fan_out => (1.0 / inputs / 3.0).sqrt(),
+                [_, _] => (2.0 / inputs).sqrt(),
+                [1000] if by_fan_out => 0.0,
+                [1000] => (1.0 / inputs / 3.0).sqrt(),
+                _ if parameter.ends_with("weight") => 1.0,
+                _ => 0.0,
+            };
+            // Five standard errors of a normal sample's deviation.
+            let allowed = 5.0 / (2.0 * values.len() as f64).sqrt() * expected;
+            let found = spread(&values);
+            assert!(
+                (found - expected).abs() <= allowed,
+                "{name}: {parameter} {found}, expected {expected}"
+            );
+            if matches!(*var.dims(), [_, _]) {
+                let uniform = f64::from(largest) <= 1.0 / inputs.sqrt() + 1e-6;
+                assert_eq!(uniform, by_fan_out, "{name}: {parameter} up to {largest}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_dict_of_pytorch_loads_with_its_counts_of_batches() {
+    let new = |seed| {
+        let store = ParamStore::new(seed, DType::F32, &Device::Cpu);
+        build("preact-resnet20", &config(3, 0.0), store.var_builder()).unwrap();
+        store
+    };
+    let (theirs, ours) = (new(1), new(2));
+    let mut state: HashMap<String, Tensor> = theirs.tensors().into_iter().collect();
+    for (name, _) in theirs.buffers() {
+        if let Some(layer) = name.strip_suffix("running_mean") {
+            let count = Tensor::new(391i64, &Device::Cpu).unwrap();
+            state.insert(format!("{layer}num_batches_tracked"), count);
+        }
+    }
+    assert!(state.contains_key("layer2.0.shortcut.weight"));
+    ours.load(&state).unwrap();
+    for ((name, a), (_, b)) in theirs.tensors().iter().zip(ours.tensors()) {
+        assert_eq!(numbers(a), numbers(&b), "{name}");
+    }
 }
 
 #[test]

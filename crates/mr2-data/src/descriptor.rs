@@ -26,9 +26,13 @@ pub struct Descriptor {
     /// Columns of every image, where all have one size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<usize>,
-    /// Mean of each channel over the training images, pixels in 0..=1.
+    /// Mean of each channel over the training images, pixels in 0..=1; empty where not known. Nothing
+    /// is computed with it: it is there to be written into a run's `normalize`, as `std` is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mean: Vec<f64>,
-    /// Standard deviation of each channel over the training images, pixels in 0..=1.
+    /// Standard deviation of each channel over the training images, pixels in 0..=1; empty where not
+    /// known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std: Vec<f64>,
     /// Number of training images, where it is fixed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,12 +40,13 @@ pub struct Descriptor {
     /// Number of test images, where it is fixed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_images: Option<usize>,
-    /// MD5 of the training labels as bytes, in the order of the original release.
+    /// MD5 of the training labels as bytes (so of at most 256 classes), in the order of the original
+    /// release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_order_md5: Option<String>,
     /// The forms in which the data set is found on disk; the first that is complete is read.
     pub layouts: Vec<Layout>,
-    /// Checksums by path below the root folder. Files that are not listed are not checked.
+    /// Checksums by path below the root folder. Files that are not listed are not compared.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub checksums: BTreeMap<String, Checksum>,
 }
@@ -115,9 +120,54 @@ pub enum Checksum {
     Sha256(String),
     /// MD5 of the file.
     Md5(String),
-    /// SHA-256 of what the file holds when unpacked: the same for `x` and for every `x.gz`. Listed
+    /// SHA-256 of what an IDX file holds when unpacked: the same for `x` and for every `x.gz`. Listed
     /// under the name without `.gz`.
     ContentSha256(String),
+}
+
+impl Layout {
+    /// The files that it reads (an archive, not what is in it), or the folders of an image folder.
+    pub(crate) fn entries(&self) -> Vec<&String> {
+        match self {
+            Layout::Idx {
+                train_images,
+                train_labels,
+                test_images,
+                test_labels,
+            } => vec![train_images, train_labels, test_images, test_labels],
+            Layout::CifarPickle {
+                archive: Some(archive),
+                ..
+            } => vec![archive],
+            Layout::CifarBinary { train, test, .. }
+            | Layout::CifarPickle { train, test, .. }
+            | Layout::HubParquet { train, test, .. } => train.iter().chain(test).collect(),
+            Layout::ImageFolder {
+                train,
+                validation,
+                test,
+            } => [train]
+                .into_iter()
+                .chain(validation)
+                .chain([test])
+                .collect(),
+        }
+    }
+
+    /// Whether it compares the file `name` with a checksum of this kind.
+    fn compares(&self, name: &str, checksum: &Checksum) -> bool {
+        let plain = |name: &str| name.strip_suffix(".gz").unwrap_or(name).to_string();
+        let mut entries = self.entries().into_iter();
+        match (self, checksum) {
+            (Layout::ImageFolder { .. }, _) => false,
+            (Layout::Idx { .. }, Checksum::ContentSha256(_)) => {
+                entries.any(|entry| plain(entry) == name)
+            }
+            (Layout::Idx { .. }, _) => entries.any(|entry| plain(entry) == plain(name)),
+            (_, Checksum::ContentSha256(_)) => false,
+            _ => entries.any(|entry| entry == name),
+        }
+    }
 }
 
 impl Descriptor {
@@ -145,7 +195,8 @@ impl Descriptor {
             );
         }
         for (field, values) in [("mean", &self.mean), ("std", &self.std)] {
-            if values.len() != self.channels || values.iter().any(|v| !v.is_finite()) {
+            let fits = values.is_empty() || values.len() == self.channels;
+            if !fits || values.iter().any(|v| !v.is_finite()) {
                 let reason = format!("expected {} finite numbers, got {values:?}", self.channels);
                 return fail(field, reason);
             }
@@ -175,6 +226,17 @@ impl Descriptor {
         sorted.sort();
         if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             return fail("classes", format!("{:?} is there twice", twice[0]));
+        }
+        let compared = |(name, sum): &(&String, &Checksum)| {
+            self.layouts.iter().any(|layout| layout.compares(name, sum))
+        };
+        if let Some((name, _)) = self.checksums.iter().find(|listed| !compared(listed)) {
+            let reason = format!(
+                "no layout compares {name:?} with a sum of this kind. `md5` and `sha256` are of a file \
+                 that a layout names; `content_sha256` is of an IDX file, listed without `.gz`; the \
+                 images of a folder have none"
+            );
+            return fail("checksums", reason);
         }
         self.layouts
             .iter()

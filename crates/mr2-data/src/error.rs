@@ -13,7 +13,7 @@ pub enum Error {
     /// No layout of the data set is present.
     #[error(
         "data set {name}: no layout of it is complete under {}. Looked for: {looked_for}. \
-         Get it from {source_url} and put it there, or name the folder that it is in as the data root",
+         Get it from {source_url} and put it there",
         root.display()
     )]
     NotFound {

@@ -5,6 +5,7 @@ use crate::descriptor::Checksum;
 use crate::error::{Error, Result};
 use md5::Md5;
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::File;
@@ -17,13 +18,36 @@ pub(crate) const MAX_BYTES: u64 = 4 << 30;
 /// How much is reserved on the word of a header; beyond that, memory follows the bytes that come.
 const MAX_RESERVE: u64 = 64 << 20;
 
+/// A file that was read.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ReadFile {
+    /// Its path below the root folder.
+    pub file: String,
+    /// The checksum that it was compared with; `None` where the descriptor lists none.
+    pub checksum: Option<Checksum>,
+}
+
 /// The files of one data set.
 pub(crate) struct Files<'a> {
     pub root: &'a Path,
-    pub checksums: &'a BTreeMap<String, Checksum>,
+    checksums: &'a BTreeMap<String, Checksum>,
+    read: RefCell<Vec<ReadFile>>,
 }
 
-impl Files<'_> {
+impl<'a> Files<'a> {
+    pub fn new(root: &'a Path, checksums: &'a BTreeMap<String, Checksum>) -> Self {
+        Files {
+            root,
+            checksums,
+            read: RefCell::default(),
+        }
+    }
+
+    /// What was read, in order.
+    pub fn into_read(self) -> Vec<ReadFile> {
+        self.read.into_inner()
+    }
+
     pub fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
@@ -32,23 +56,38 @@ impl Files<'_> {
     pub fn read(&self, relative: &str) -> Result<Vec<u8>> {
         let path = self.path(relative);
         let bytes = read_file(&path, MAX_BYTES)?;
-        match self.checksums.get(relative) {
+        let listed = self.checksums.get(relative);
+        let checksum = match listed {
             Some(Checksum::Sha256(sum)) => {
                 compare(&path, "SHA-256", sum, hex(&Sha256::digest(&bytes)))?;
+                listed
             }
-            Some(Checksum::Md5(sum)) => compare(&path, "MD5", sum, md5_hex(&bytes))?,
-            Some(Checksum::ContentSha256(_)) | None => {}
-        }
+            Some(Checksum::Md5(sum)) => {
+                compare(&path, "MD5", sum, md5_hex(&bytes))?;
+                listed
+            }
+            // Of what is in the file: `check_content`.
+            Some(Checksum::ContentSha256(_)) | None => None,
+        };
+        self.read.borrow_mut().push(ReadFile {
+            file: relative.to_string(),
+            checksum: checksum.cloned(),
+        });
         Ok(bytes)
     }
 
-    /// Compares unpacked content with the checksum listed for it, if one is. `relative` is without
-    /// `.gz`; the content is given in parts.
-    pub fn check_content(&self, relative: &str, path: &Path, parts: &[&[u8]]) -> Result<()> {
-        if let Some(Checksum::ContentSha256(sum)) = self.checksums.get(relative) {
+    /// Compares the unpacked content of the file just read, given in parts, with the checksum listed
+    /// under the file's name without `.gz`, if one is.
+    pub fn check_content(&self, relative: &str, parts: &[&[u8]]) -> Result<()> {
+        let plain = relative.strip_suffix(".gz").unwrap_or(relative);
+        if let Some(checksum @ Checksum::ContentSha256(sum)) = self.checksums.get(plain) {
             let mut hasher = Sha256::new();
             parts.iter().for_each(|part| hasher.update(part));
-            compare(path, "SHA-256 of the content", sum, hex(&hasher.finalize()))?;
+            let (kind, found) = ("SHA-256 of the content", hex(&hasher.finalize()));
+            compare(&self.path(relative), kind, sum, found)?;
+            if let Some(file) = self.read.borrow_mut().last_mut() {
+                file.checksum = Some(checksum.clone());
+            }
         }
         Ok(())
     }

@@ -32,34 +32,12 @@ pub(crate) fn find<'a>(descriptor: &'a Descriptor, files: &Files) -> Result<&'a 
 }
 
 fn first_missing(layout: &Layout, files: &Files) -> Option<String> {
-    let absent_file = |name: &&String| !files.path(name).is_file();
-    let absent_folder = |name: &&String| !files.path(name).is_dir();
-    match layout {
-        Layout::Idx {
-            train_images,
-            train_labels,
-            test_images,
-            test_labels,
-        } => [train_images, train_labels, test_images, test_labels]
-            .into_iter()
-            .find(|name| idx::present(files, name).is_none()),
-        Layout::CifarPickle {
-            archive: Some(archive),
-            ..
-        } => Some(archive).filter(absent_file),
-        Layout::CifarBinary { train, test, .. }
-        | Layout::CifarPickle { train, test, .. }
-        | Layout::HubParquet { train, test, .. } => train.iter().chain(test).find(absent_file),
-        Layout::ImageFolder {
-            train,
-            validation,
-            test,
-        } => [Some(train), validation.as_ref(), Some(test)]
-            .into_iter()
-            .flatten()
-            .find(absent_folder),
-    }
-    .cloned()
+    let absent = |name: &&String| match layout {
+        Layout::Idx { .. } => idx::present(files, name).is_none(),
+        Layout::ImageFolder { .. } => !files.path(name).is_dir(),
+        _ => !files.path(name).is_file(),
+    };
+    layout.entries().into_iter().find(absent).cloned()
 }
 
 /// Reads a layout.

@@ -10,7 +10,7 @@
 //!   epoch, image): any number of threads, and a start in the middle of an epoch, give the same
 //!   bits.
 //!
-//! Files are taken for hostile: sizes are checked before memory is taken, checksums before
+//! Files are taken for hostile: sizes are checked before memory is taken, checksums of files before
 //! anything is parsed, and every [`Error`] names the file, what was expected, what was found and
 //! what to do.
 //!
@@ -79,6 +79,7 @@ pub use candle_core;
 pub use descriptor::{Checksum, Descriptor, Layout};
 pub use epoch::Epoch;
 pub use error::{Error, Result};
+pub use files::ReadFile;
 pub use formats::image_folder::read_image_folder;
 pub use image_set::{ImageSet, Split};
 pub use loader::{Batch, Loader, LoaderConfig};

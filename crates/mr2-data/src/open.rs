@@ -2,7 +2,7 @@
 
 use crate::descriptor::Descriptor;
 use crate::error::{Error, Result};
-use crate::files::{Files, md5_hex};
+use crate::files::{Files, ReadFile, md5_hex};
 use crate::formats::Part;
 use crate::image_set::{ImageSet, Split};
 use crate::layouts;
@@ -19,6 +19,8 @@ pub struct DataSplits {
     pub validation: Option<Arc<ImageSet>>,
     /// What is measured once, at the end.
     pub test: Arc<ImageSet>,
+    /// The files that were read; none of an image folder, whose images are read when they are used.
+    pub files: Vec<ReadFile>,
 }
 
 /// Reads the data set that `descriptor` describes from the folder `root`: the first of its layouts
@@ -35,10 +37,7 @@ pub fn open(
     validation: Option<ValidationConfig>,
 ) -> Result<DataSplits> {
     descriptor.validate()?;
-    let files = Files {
-        root,
-        checksums: &descriptor.checksums,
-    };
+    let files = Files::new(root, &descriptor.checksums);
     let layout = layouts::find(descriptor, &files)?;
     let parts = layouts::read(descriptor, layout, &files)?;
     let set = |split, part: Part, expected: Option<usize>| {
@@ -78,6 +77,7 @@ pub fn open(
         train: Arc::new(train),
         validation,
         test: Arc::new(test),
+        files: files.into_read(),
     })
 }
 
@@ -98,11 +98,17 @@ fn check_order(descriptor: &Descriptor, train: &ImageSet) -> Result<()> {
     let Some(expected) = &descriptor.label_order_md5 else {
         return Ok(());
     };
-    let labels: Vec<u8> = train
-        .labels()
-        .iter()
-        .map(|&label| label.min(255) as u8)
-        .collect();
+    let labels = train.labels().iter().map(|&label| u8::try_from(label));
+    let Ok(labels) = labels.collect::<std::result::Result<Vec<u8>, _>>() else {
+        return Err(Error::Descriptor {
+            name: descriptor.name.clone(),
+            field: "label_order_md5",
+            reason: format!(
+                "is over labels of one byte, at most 256 classes, but there are {}",
+                train.classes().len()
+            ),
+        });
+    };
     let found = md5_hex(&labels);
     if expected.eq_ignore_ascii_case(&found) {
         return Ok(());

@@ -29,19 +29,17 @@ pub fn pixel_statistics(set: &ImageSet) -> Result<PixelStatistics> {
     }
     let (mut means, mut stds) = (Vec::new(), Vec::new());
     for histogram in &histograms {
-        let moment = |power: u32| {
+        let sum = |power: u32| -> u128 {
             let terms = histogram.iter().enumerate();
-            let sum: u128 = terms
-                .map(|(byte, &n)| (byte as u128).pow(power) * n as u128)
-                .sum();
-            sum as f64
+            terms
+                .map(|(byte, &n)| (byte as u128).pow(power) * u128::from(n))
+                .sum()
         };
-        let count = moment(0);
-        let mean = moment(1) / count;
-        // Variance from exact sums: n Σx² - (Σx)² has no rounding before this point.
-        let variance = (count * moment(2) - moment(1) * moment(1)) / (count * count);
-        means.push(mean / 255.0);
-        stds.push(variance.max(0.0).sqrt() / 255.0);
+        // n² times the variance, in whole numbers: nothing cancels.
+        let (count, total) = (sum(0), sum(1));
+        let spread = count * sum(2) - total * total;
+        means.push(total as f64 / count as f64 / 255.0);
+        stds.push((spread as f64).sqrt() / count as f64 / 255.0);
     }
     Ok(PixelStatistics {
         mean: means,

@@ -14,8 +14,8 @@ pub enum Sampler {
     /// Every image once, in an order of its own each epoch.
     Shuffled,
     /// Every batch has `images_per_class` different images of each of `classes_per_batch` classes.
-    /// Classes take turns, and the images of a class take turns, so that small classes come as
-    /// often as large ones; classes without images are left out. An epoch has as many batches as
+    /// Classes take turns, so that small classes come as often as large ones, and so do the images of
+    /// a class within an epoch; classes without images are left out. An epoch has as many batches as
     /// are needed to draw as many images as the set has, rounded down.
     ClassBalanced {
         /// Classes in a batch.
@@ -90,29 +90,25 @@ fn balanced(labels: &[u32], classes: usize, images: usize, draws: &mut Draws) ->
         by_class[class].push(index as u32);
     }
     by_class.retain(|indices| !indices.is_empty());
-    // The images of a class are taken from the end; `left` says how many are not yet taken.
-    let mut left = vec![0; by_class.len()];
-    let mut turns = VecDeque::new();
+    let mut class_turns = VecDeque::new();
+    let mut image_turns = vec![VecDeque::new(); by_class.len()];
     let batches = labels.len() / (classes * images);
     let mut order = Vec::with_capacity(batches * classes * images);
     for _ in 0..batches {
-        for class in next_classes(classes, by_class.len(), &mut turns, draws) {
-            if left[class] < images {
-                draws.shuffle(&mut by_class[class]);
-                left[class] = by_class[class].len();
-            }
-            order.extend_from_slice(&by_class[class][left[class] - images..left[class]]);
-            left[class] -= images;
+        for class in next_turns(classes, by_class.len(), &mut class_turns, draws) {
+            let (of_class, turns) = (&by_class[class], &mut image_turns[class]);
+            let drawn = next_turns(images, of_class.len(), turns, draws);
+            order.extend(drawn.into_iter().map(|at| of_class[at]));
         }
     }
     order
 }
 
-/// The next `count` different classes whose turn it is. Where one round of turns ends within a
-/// batch, classes that the batch already has keep their turn in the next round.
-fn next_classes(
+/// The next `count` different numbers of `0..of` whose turn it is. Where one round of turns ends
+/// within a batch, numbers that the batch already has keep their turn in the next round.
+fn next_turns(
     count: usize,
-    classes: usize,
+    of: usize,
     turns: &mut VecDeque<usize>,
     draws: &mut Draws,
 ) -> Vec<usize> {
@@ -120,10 +116,10 @@ fn next_classes(
     let mut waiting = Vec::new();
     while taken.len() < count {
         match turns.pop_front() {
-            Some(class) if taken.contains(&class) => waiting.push(class),
-            Some(class) => taken.push(class),
+            Some(number) if taken.contains(&number) => waiting.push(number),
+            Some(number) => taken.push(number),
             None => {
-                let mut round: Vec<usize> = (0..classes).collect();
+                let mut round: Vec<usize> = (0..of).collect();
                 draws.shuffle(&mut round);
                 turns.extend(round);
             }
@@ -132,6 +128,6 @@ fn next_classes(
     waiting
         .into_iter()
         .rev()
-        .for_each(|class| turns.push_front(class));
+        .for_each(|number| turns.push_front(number));
     taken
 }

@@ -104,3 +104,22 @@ pub struct Image<'a> {
     /// 1 or 3.
     pub channels: usize,
 }
+
+impl Image<'_> {
+    /// Checks that it has pixels of 1 or 3 channels, and a byte for each.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (height, width, channels) = (self.height, self.width, self.channels);
+        let size = height
+            .checked_mul(width)
+            .and_then(|area| area.checked_mul(channels));
+        let bytes = self.pixels.len();
+        if matches!(channels, 1 | 3) && bytes > 0 && size == Some(bytes) {
+            return Ok(());
+        }
+        let reason = format!(
+            "expected height x width x channels bytes, at least one pixel and 1 or 3 channels, got \
+             {height} x {width} x {channels} and {bytes} bytes"
+        );
+        Err(Error::config("image", reason))
+    }
+}

@@ -22,8 +22,11 @@ pub enum GammaSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassCount {
-    /// Those of the data.
+    /// Those of the data; for margins, those of them that have the statistic.
     Data,
+    /// All of the data. Until each has the statistic, the margins of those that have it are too
+    /// large (the official CIFAR code, at the beginning of every epoch).
+    All,
     /// This many, whatever the data have (the official ImageNet code: 1000).
     Fixed(usize),
 }
@@ -77,6 +80,17 @@ pub enum SpreadRule {
     MeanSpreadOver(usize),
 }
 
+impl SpreadRule {
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            SpreadRule::MeanSpreadOver(0) => {
+                bail!("representation: spread must be over at least 1 class, got 0")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// How one number is made of the samples' losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,7 +106,7 @@ pub enum Reduction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RepresentationConfig {
-    /// `λ`, its weight beside the logit margin loss; 0 leaves it out of the gradient.
+    /// `λ`, its weight beside the logit margin loss; with 0 it isn't computed.
     pub weight: f64,
     /// What the exponent is divided by.
     pub scale: ExponentScale,
@@ -156,9 +170,7 @@ impl RepresentationConfig {
         {
             bail!("representation: scale must be positive and finite, got {scale}")
         }
-        if let SpreadRule::MeanSpreadOver(0) = self.spread {
-            bail!("representation: spread must be over at least 1 class, got 0")
-        }
+        self.spread.check()?;
         match self.reduction {
             Reduction::SampleMean => Ok(()),
             Reduction::ClassMean(classes) => classes.check("representation"),

@@ -1,5 +1,5 @@
 //! The margin of each class and the threshold of the pair distances, from the statistics.
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use mr2_stats::Snapshot;
 
 use crate::config::{ClassCount, GammaConfig, GammaSource, SpreadRule};
@@ -11,8 +11,8 @@ const SMALLEST: f64 = 1e-30;
 /// 2602.00205, corollary 1, for the exponent 1/3). A constant in the backward pass.
 ///
 /// A class without the statistic `s` (not seen yet, without a spread, or with a statistic of 0)
-/// has `γ = budget` and is left out of `K` and the sum, so the margins of all classes always
-/// average to the budget, unless `classes` is [`ClassCount::Fixed`]: then `K` is that number.
+/// has `γ = budget` and is left out of the sum and, with [`ClassCount::Data`], of `K`: so the
+/// margins of all classes always average to the budget. With another [`ClassCount`] they do not.
 ///
 /// # Shapes
 /// The result is (classes), finite and positive, in the snapshot's dtype.
@@ -57,9 +57,11 @@ pub fn gamma(snapshot: &Snapshot, config: &GammaConfig) -> Result<Tensor> {
     let mask = usable.to_dtype(dtype)?;
     let power = (ln_power.broadcast_sub(&largest)?.minimum(0.0)?.exp()? * &mask)?;
     let share = power.broadcast_div(&power.sum_keepdim(0)?)?;
+    let share = (share * config.budget)?;
     let scaled = match config.classes {
-        ClassCount::Fixed(classes) => (share * (config.budget * classes as f64))?,
-        ClassCount::Data => (share.broadcast_mul(&mask.sum_keepdim(0)?)? * config.budget)?,
+        ClassCount::Data => share.broadcast_mul(&mask.sum_keepdim(0)?)?,
+        ClassCount::All => (&share * share.dim(0)? as f64)?,
+        ClassCount::Fixed(classes) => (share * classes as f64)?,
     };
     let scaled = scaled.maximum(SMALLEST)?;
     usable.where_cond(&scaled, &budget_everywhere(snapshot, config.budget)?)
@@ -69,22 +71,29 @@ pub fn gamma(snapshot: &Snapshot, config: &GammaConfig) -> Result<Tensor> {
 /// constant in the backward pass.
 ///
 /// # Shapes
-/// The result is a scalar in the snapshot's dtype.
+/// The result is a scalar in f64 (f32 on Metal, which has no f64): where distances are large, `2 s̄`
+/// rounded to f32 would show in the exponential of their difference.
 ///
 /// # Errors
-/// Only what the device reports.
+/// A mean over 0 classes.
 pub fn spread_threshold(snapshot: &Snapshot, rule: SpreadRule) -> Result<Tensor> {
-    let spread = &snapshot.pair_spread;
-    let (dtype, device): (_, &Device) = (spread.dtype(), spread.device());
+    rule.check()?;
+    let device = snapshot.v.device();
+    let wide = if device.is_metal() {
+        DType::F32
+    } else {
+        DType::F64
+    };
+    let constant = |tensor: &Tensor| tensor.detach().to_dtype(wide);
     match rule {
-        SpreadRule::Zero => Tensor::zeros((), dtype, device),
+        SpreadRule::Zero => Tensor::zeros((), wide, device),
         SpreadRule::MeanSpread => {
-            let mask = snapshot.has_spread.to_dtype(dtype)?;
+            let mask = constant(&snapshot.has_spread)?;
             let share = mask.broadcast_div(&mask.sum_keepdim(0)?.maximum(1.0)?)?;
-            (spread.detach() * share)?.sum_all()
+            (constant(&snapshot.pair_spread)? * share)?.sum_all()
         }
         SpreadRule::MeanSpreadOver(classes) => {
-            (snapshot.v.detach() * (1.0 / classes as f64))?.sum_all()
+            (constant(&snapshot.v)? * (1.0 / classes as f64))?.sum_all()
         }
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use mr2_loss::candle_core::{DType, Device, Tensor, Var};
-//! use mr2_loss::{ClassStats, Pairs, Preset, mr2};
+//! use mr2_loss::{ClassStats, Pairs, Preset, Target, mr2};
 //!
 //! let config = Preset::Recommended.config();
 //! let mut stats = ClassStats::new(config.stats.clone(), 3, 2, DType::F32, &Device::Cpu)?;
@@ -22,9 +22,11 @@
 //! // One step: features and logits come from a model, labels from the loader.
 //! let features = Var::new(&[[1f32, 0.], [3., 0.], [0., 5.], [0., 4.]], &Device::Cpu)?;
 //! let logits = Var::new(&[[2f32, 1., 0.], [1., 1., 0.], [0., 0., 3.], [0., 1., 1.]], &Device::Cpu)?;
-//! let pairs = Pairs::new(&[0, 0, 2, 2], 3)?;
+//! let labels = [0, 0, 2, 2];
+//! let pairs = Pairs::new(&labels, 3)?;
 //! stats.observe(&features, &pairs)?;
-//! let terms = mr2(&logits, &features, &pairs, &stats.snapshot()?, &config)?;
+//! let target = Target::Hard(&labels);
+//! let terms = mr2(&logits, target, &features, &pairs, &stats.snapshot()?, &config)?;
 //!
 //! let grads = terms.total.backward()?;
 //! assert!(grads.get(&logits).is_some() && grads.get(&features).is_some());
@@ -53,7 +55,7 @@ pub use config::{
 };
 pub use gamma::{gamma, spread_threshold};
 pub use labels::labels_from_tensor;
-pub use logit_margin::{logit_margin, mixed_logit_margin};
+pub use logit_margin::{logit_margin, mixed_logit_margin, soft_logit_margin};
 pub use mr2::{Mr2Terms, mr2};
 pub use mr2_nn::ops::{Target, cross_entropy};
 pub use mr2_stats::{Centre, ClassStats, Estimator, Pairs, Snapshot, StatsConfig, exact};

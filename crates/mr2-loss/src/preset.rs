@@ -20,7 +20,9 @@ pub enum Preset {
     /// The same for cosine heads on L2-normalised features, where p = 2 would give every class the
     /// same margin.
     PaperCosine,
-    /// What the published CIFAR code does: p = 5, no threshold, statistics restarted every epoch.
+    /// What the published CIFAR code does: p = 5, no threshold, statistics restarted every epoch. Its
+    /// `K` counts the classes that an epoch has not seen yet, so every epoch opens with margins that
+    /// are too large: 1.4 times at a batch of 128 and 100 classes.
     OfficialCifar,
     /// What the published ImageNet and fine-grained code does: 1000 classes whatever the data have,
     /// so the margins average to 1000/K.
@@ -91,7 +93,7 @@ impl Preset {
                 decay: 0.9,
                 restart_every_epoch: true,
                 spread: SpreadRule::Zero,
-                classes: ClassCount::Data,
+                classes: ClassCount::All,
             }),
             Self::OfficialImagenet => official(Official {
                 decay: 0.999,

@@ -30,7 +30,7 @@ pub fn reduce(
     };
     classes.check("reduce")?;
     let classes = match classes {
-        ClassCount::Data => pairs.classes(),
+        ClassCount::Data | ClassCount::All => pairs.classes(),
         ClassCount::Fixed(classes) => classes,
     };
     let per_class = feature_dim as f64 / 10.0 / classes as f64;

@@ -6,7 +6,7 @@ use mr2_loss::{
     Centre, ClassCount, ClassStats, Estimator, ExponentScale, GammaConfig, GammaSource, Mr2Config,
     Mr2Terms, Pairs, Preset, Reduction, Snapshot, SpreadRule, Target, cross_entropy, exact, gamma,
     labels_from_tensor, logit_margin, mixed_logit_margin, mr2, reduce, representation_margin,
-    spread_threshold,
+    soft_logit_margin, spread_threshold,
 };
 use proptest::prelude::*;
 
@@ -63,12 +63,16 @@ impl Case {
     }
 
     fn terms(&self) -> Mr2Terms {
-        let snapshot = self.stats.snapshot().unwrap();
+        self.terms_with(&self.stats.snapshot().unwrap())
+    }
+
+    fn terms_with(&self, snapshot: &Snapshot) -> Mr2Terms {
         mr2(
             &self.logits,
+            Target::Hard(self.pairs.labels()),
             &self.features,
             &self.pairs,
-            &snapshot,
+            snapshot,
             &self.config,
         )
         .unwrap()
@@ -83,22 +87,26 @@ fn uniform(budget: f64, weight: f64) -> Mr2Config {
     config
 }
 
-/// Central differences of `loss` against the gradient of `input`, in f64.
-fn check_gradient(input: &Var, loss: impl Fn() -> Tensor) {
-    const STEP: f64 = 1e-6;
+/// Central differences of `loss` against the gradient of `input` in f64, in about `limit` of its
+/// elements. The step goes with the largest of them, so it isn't lost in a huge loss, and is so short
+/// that large exponents don't change places within it.
+fn check_gradient(input: &Var, limit: usize, loss: impl Fn() -> Tensor) {
     let gradient = numbers(loss().backward().unwrap().get(input).unwrap());
     let start = input.as_tensor().copy().unwrap();
+    let values = numbers(&start);
+    let step = 1e-7 * values.iter().fold(100f64, |a, b| a.max(b.abs()));
     let largest = gradient.iter().fold(1e-3f64, |a, b| a.max(b.abs()));
-    for (i, g) in gradient.iter().enumerate() {
+    for i in (0..values.len()).step_by(values.len().div_ceil(limit)) {
         let at = |step: f64| {
-            let mut moved = numbers(&start);
+            let mut moved = values.clone();
             moved[i] += step;
             input
                 .set(&Tensor::from_vec(moved, start.shape(), CPU).unwrap())
                 .unwrap();
             loss().to_scalar::<f64>().unwrap()
         };
-        let difference = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+        let difference = (at(step) - at(-step)) / (2.0 * step);
+        let g = gradient[i];
         assert!(
             (g - difference).abs() < 1e-6 * largest,
             "{i}: {g}, by differences {difference}"
@@ -210,7 +218,7 @@ fn degenerate_statistics_give_finite_positive_margins() {
                 GammaSource::RelativeSpread,
             ] {
                 for exponent in [1.0 / 3.0, 1.0, -2.0] {
-                    for classes in [ClassCount::Data, ClassCount::Fixed(1000)] {
+                    for classes in [ClassCount::Data, ClassCount::All, ClassCount::Fixed(1000)] {
                         let config = GammaConfig {
                             source,
                             budget: 2.0,
@@ -242,8 +250,8 @@ fn degenerate_statistics_give_finite_positive_margins() {
 fn gradients_are_those_of_finite_differences_for_every_preset() {
     for preset in Preset::ALL {
         let case = Case::new(preset.config(), 4, &[0, 2, 2, 1, 0, 2], 3, 1.0);
-        check_gradient(&case.logits, || case.terms().total);
-        check_gradient(&case.features, || case.terms().total);
+        check_gradient(&case.logits, usize::MAX, || case.terms().total);
+        check_gradient(&case.features, usize::MAX, || case.terms().total);
     }
 }
 
@@ -261,17 +269,10 @@ fn margins_and_threshold_are_constants_in_the_backward_pass() {
         has_spread: statistic.gt(0.0).unwrap(),
     };
     let case = Case::new(Preset::PaperLinear.config(), 2, &labels, 3, 1.0);
-    let terms = mr2(
-        &case.logits,
-        &case.features,
-        &case.pairs,
-        &snapshot,
-        &case.config,
-    )
-    .unwrap();
+    let terms = case.terms_with(&snapshot);
     assert!(terms.total.backward().unwrap().get(&statistic).is_none());
     let gamma = Var::new(&[1f64, 2.0], CPU).unwrap();
-    let loss = logit_margin(&case.logits, Target::Hard(&labels), &gamma, &labels).unwrap();
+    let loss = logit_margin(&case.logits, Target::Hard(&labels), &gamma).unwrap();
     assert!(
         loss.sum_all()
             .unwrap()
@@ -362,22 +363,113 @@ fn the_representation_loss_is_stable_for_any_distance() {
 }
 
 #[test]
-fn a_weight_of_zero_keeps_an_infinite_representation_loss_out_of_the_total() {
+fn a_weight_of_zero_leaves_the_representation_margin_out() {
+    // It would be infinite, and 0 · ∞ is NaN.
     let mut config = Preset::PaperLinear.config();
     config.representation.weight = 0.0;
     config.representation.spread = SpreadRule::Zero;
     let case = Case::new(config, 2, &[0, 0, 1], 3, 1e160);
     let terms = case.terms();
-    assert!(
-        terms
-            .representation
-            .to_scalar::<f64>()
-            .unwrap()
-            .is_infinite()
-    );
-    assert!(terms.total.to_scalar::<f64>().unwrap().is_finite());
+    assert!(terms.representation.is_none());
+    assert_eq!(numbers(&terms.total), numbers(&terms.logit_margin));
     let grads = terms.total.backward().unwrap();
     assert!(grads.get(&case.features).is_none());
+}
+
+#[test]
+fn smoothed_and_soft_targets_are_on_the_logits_at_the_margin_of_the_hard_label() {
+    let labels = [0, 2, 2, 1, 0];
+    let case = Case::new(Preset::Recommended.config(), 3, &labels, 4, 1.0);
+    let snapshot = case.stats.snapshot().unwrap();
+    let terms = |target: Target| {
+        let (pairs, config) = (&case.pairs, &case.config);
+        mr2(
+            &case.logits,
+            target,
+            &case.features,
+            pairs,
+            &snapshot,
+            config,
+        )
+        .unwrap()
+    };
+    let hard = terms(Target::Hard(&labels));
+    let gamma = numbers(&hard.gamma);
+    let weight = |sample: usize, class: usize| match class == labels[sample] as usize {
+        true => 0.9 + 0.1 / 3.0,
+        false => 0.1 / 3.0,
+    };
+    let mut expected = 0.0;
+    for (sample, z) in case.logits.to_vec2::<f64>().unwrap().iter().enumerate() {
+        let scaled = z.iter().map(|z| z / gamma[labels[sample] as usize]);
+        let scaled: Vec<f64> = scaled.collect();
+        let log_sum = scaled.iter().map(|z| z.exp()).sum::<f64>().ln();
+        let own = scaled.iter().enumerate();
+        expected += own
+            .map(|(k, z)| weight(sample, k) * (log_sum - z))
+            .sum::<f64>()
+            / 5.0;
+    }
+    let weights: Vec<f64> = (0..15).map(|i| weight(i / 3, i % 3)).collect();
+    let weights = Tensor::from_vec(weights, (5, 3), CPU).unwrap();
+    let epsilon = 0.1;
+    let smoothed = Target::Smoothed {
+        labels: &labels,
+        epsilon,
+    };
+    for target in [smoothed, Target::Soft(&weights)] {
+        let terms = terms(target);
+        let margin = terms.logit_margin.to_scalar::<f64>().unwrap();
+        assert!(
+            (margin - expected).abs() < 1e-14,
+            "{margin}, not {expected}"
+        );
+        let [ours, of_hard] = [&terms, &hard].map(|terms| terms.representation.as_ref().unwrap());
+        assert_eq!(numbers(ours), numbers(of_hard));
+    }
+}
+
+#[test]
+fn multi_label_targets_are_refused_by_the_sample() {
+    let logits = Tensor::zeros((2, 3), DType::F32, CPU).unwrap();
+    let gamma = Tensor::ones(3, DType::F32, CPU).unwrap();
+    let refused = |weights: [[f32; 3]; 2], expected: &str| {
+        let weights = Tensor::new(&weights, CPU).unwrap();
+        let error = soft_logit_margin(&logits, &weights, &[0, 1], &gamma).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    refused(
+        [[0.5, 0.5, 0.0], [0.0, 1.0, 1.0]],
+        "those of sample 1 sum to 2: multi-label targets are not supported",
+    );
+    refused([[0.0; 3], [1.0, 0.0, 0.0]], "those of sample 0 sum to 0");
+    refused([[f32::NAN, 0.0, 1.0], [1.0, 0.0, 0.0]], "sum to NaN");
+    refused(
+        [[1.0, 0.0, 0.0], [1.5, -0.5, 0.0]],
+        "must not be negative: sample 1 has -0.5",
+    );
+    let multi_hot = Tensor::new(&[[1f32, 1.0, 0.0], [0.0, 1.0, 0.0]], CPU).unwrap();
+    let error = logit_margin(&logits, Target::Soft(&multi_hot), &gamma).unwrap_err();
+    assert!(
+        error.to_string().contains("pass it to soft_logit_margin"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_margin_that_is_not_positive_and_finite_is_refused_by_its_class() {
+    let logits = Tensor::zeros((1, 3), DType::F32, CPU).unwrap();
+    for (bad, name) in [
+        (0f32, "0"),
+        (-2.0, "-2"),
+        (f32::NAN, "NaN"),
+        (f32::INFINITY, "inf"),
+    ] {
+        let gamma = Tensor::new(&[1.0, 1.0, bad], CPU).unwrap();
+        let error = logit_margin(&logits, Target::Hard(&[2]), &gamma).unwrap_err();
+        let expected = format!("gamma must be positive and finite: class 2 has {name}");
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
 }
 
 #[test]
@@ -416,7 +508,7 @@ fn mixing_a_label_with_itself_changes_nothing() {
     let logits = Tensor::from_vec(values(8, 3, 2.0), (2, 4), CPU).unwrap();
     let gamma = Tensor::new(&[0.5f64, 1.0, 2.0, 4.0], CPU).unwrap();
     let labels = [1, 3];
-    let plain = logit_margin(&logits, Target::Hard(&labels), &gamma, &labels).unwrap();
+    let plain = logit_margin(&logits, Target::Hard(&labels), &gamma).unwrap();
     let mixed = mixed_logit_margin(&logits, &labels, &labels, &[0.5, 1.0], &gamma).unwrap();
     assert_eq!(numbers(&plain), numbers(&mixed));
 }
@@ -521,12 +613,38 @@ fn every_preset_survives_toml_and_every_key_is_asked_for() {
 fn wrong_arguments_are_named() {
     let case = Case::new(Preset::Recommended.config(), 3, &[0, 1, 1], 2, 1.0);
     let snapshot = case.stats.snapshot().unwrap();
-    let run = |config: &Mr2Config, pairs: &Pairs| {
-        mr2(&case.logits, &case.features, pairs, &snapshot, config)
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
+    let run_on = |config: &Mr2Config, pairs: &Pairs, labels: &[u32]| {
+        let target = Target::Hard(labels);
+        mr2(
+            &case.logits,
+            target,
+            &case.features,
+            pairs,
+            &snapshot,
+            config,
+        )
+        .map(|_| ())
+        .unwrap_err()
+        .to_string()
     };
+    let run = |config: &Mr2Config, pairs: &Pairs| run_on(config, pairs, pairs.labels());
+    let error = run_on(&case.config, &case.pairs, &[0, 1, 0]);
+    assert!(
+        error.contains("labels must be those of the pairs"),
+        "{error}"
+    );
+    let masked = Pairs::masked(&[0, 1, 1], 3, &[true, false, true]).unwrap();
+    let error = run(&case.config, &masked);
+    assert!(error.contains("pairs mask sample 1"), "{error}");
+    assert!(
+        error.contains("mixed_logit_margin and representation_margin"),
+        "{error}"
+    );
+    let error = spread_threshold(&snapshot, SpreadRule::MeanSpreadOver(0)).unwrap_err();
+    assert!(
+        error.to_string().contains("at least 1 class, got 0"),
+        "{error}"
+    );
     let other_classes = Pairs::new(&[0, 1, 1], 5).unwrap();
     let error = run(&case.config, &other_classes);
     assert!(
@@ -554,7 +672,7 @@ fn wrong_arguments_are_named() {
         "{error}"
     );
     let gamma = Tensor::ones(3, DType::F64, CPU).unwrap();
-    let error = logit_margin(&case.logits, Target::Hard(&[0, 9, 1]), &gamma, &[0, 9, 1]);
+    let error = logit_margin(&case.logits, Target::Hard(&[0, 9, 1]), &gamma);
     let error = error.unwrap_err().to_string();
     assert!(
         error.contains("sample 1 has label 9, expected below 3"),
@@ -569,14 +687,7 @@ fn wrong_arguments_are_named() {
 fn exact_statistics_serve_as_a_snapshot() {
     let case = Case::new(Preset::Recommended.config(), 3, &[0, 1, 1], 2, 1.0);
     let snapshot = exact(&case.features, &[0, 1, 1], 3, 2.0, Centre::None).unwrap();
-    let terms = mr2(
-        &case.logits,
-        &case.features,
-        &case.pairs,
-        &snapshot,
-        &case.config,
-    )
-    .unwrap();
+    let terms = case.terms_with(&snapshot);
     assert!(terms.total.to_scalar::<f64>().unwrap().is_finite());
 }
 
@@ -603,9 +714,11 @@ proptest! {
             let mut stats = ClassStats::new(config.stats.clone(), classes, dim, dtype, CPU).unwrap();
             stats.observe(&features, &case.pairs).unwrap();
             let snapshot = stats.snapshot().unwrap();
-            let terms = mr2(&logits, &features, &case.pairs, &snapshot, &config).unwrap();
+            let target = Target::Hard(&labels);
+            let terms = mr2(&logits, target, &features, &case.pairs, &snapshot, &config).unwrap();
             let grads = terms.total.backward().unwrap();
-            for part in [&terms.total, &terms.logit_margin, &terms.representation, &terms.gamma] {
+            let representation = terms.representation.as_ref().unwrap();
+            for part in [&terms.total, &terms.logit_margin, representation, &terms.gamma] {
                 prop_assert!(numbers(part).iter().all(|x| x.is_finite() && *x >= 0.0));
             }
             prop_assert!(grads.of(&logits).iter().all(|x| x.is_finite()));
@@ -616,19 +729,22 @@ proptest! {
     }
 
     #[test]
-    fn gradients_of_any_shape_are_those_of_finite_differences(
+    fn gradients_of_any_shape_and_size_are_those_of_finite_differences(
         seed in 1u32..1000,
         batch in 1usize..8,
-        classes in prop_oneof![Just(1usize), 2usize..6],
+        classes in prop_oneof![Just(1usize), 2usize..6, Just(1000)],
         dim in 1usize..5,
+        size in prop_oneof![Just(1.0), Just(1e3), Just(1e6), Just(1e12)],
     ) {
+        // Three labels at most, so that there are pairs with 1000 classes too.
         let labels: Vec<u32> =
-            (0..batch as u32).map(|i| i.wrapping_mul(seed) % classes as u32).collect();
+            (0..batch as u32).map(|i| i.wrapping_mul(seed) % classes.min(3) as u32).collect();
         for preset in Preset::ALL {
-            let case = Case::new(preset.config(), classes, &labels, dim, 1.0);
-            check_gradient(&case.logits, || case.terms().total);
+            let case = Case::new(preset.config(), classes, &labels, dim, size);
+            // Beside a huge representation term, the other's change would be lost.
+            check_gradient(&case.logits, 30, || case.terms().logit_margin);
             if !case.pairs.first().is_empty() {
-                check_gradient(&case.features, || case.terms().total);
+                check_gradient(&case.features, 30, || case.terms().representation.unwrap());
             }
         }
     }

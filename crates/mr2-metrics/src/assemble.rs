@@ -9,7 +9,7 @@ use crate::compare::Comparer;
 use crate::confusion::Confusion;
 use crate::cross_fit::{SplitSource, cross_fitted, mean_accuracies};
 use crate::error::{Error, check_finite, check_length, check_open_unit};
-use crate::metric::{Groups, Metric, ScoredRun, evaluate};
+use crate::metric::{Metric, ScoredRun, evaluate};
 use crate::per_class::PerClass;
 use crate::summary::mean_sd;
 use crate::thirds::thirds;
@@ -177,15 +177,6 @@ fn choose_splits(base: &Scored<'_>, others: &[Scored<'_>]) -> Result<Splits, Err
     Ok(splits)
 }
 
-/// The classes of a split, as the metrics take them.
-pub(crate) fn groups(split: &SeedSplit) -> Groups<'_> {
-    Groups {
-        thirds: split.thirds.as_ref(),
-        worst_class: split.worst_class,
-        worst_decile: &split.worst_decile,
-    }
-}
-
 /// One method's row; the reference's own has no `comparer`.
 fn row(
     method: &Scored<'_>,
@@ -199,7 +190,7 @@ fn row(
         let per_seed = method
             .runs
             .iter()
-            .map(|(seed, (_, run))| evaluate(metric, run, groups(&splits[seed]), config.cvar_alpha))
+            .map(|(seed, (_, run))| evaluate(metric, run, &splits[seed], config.cvar_alpha))
             .collect::<Result<Option<Vec<f64>>, _>>();
         let Some(per_seed) = per_seed? else { continue };
         let summary = mean_sd(&per_seed)?;

@@ -37,39 +37,12 @@ pub struct BootstrapInterval {
     pub resamples: usize,
 }
 
-/// Bootstrap interval of overall accuracy of `method` minus that of `reference`, two lists of
-/// predictions for the same images.
-///
-/// # Errors
-/// Lengths that differ, no image, a class out of range, or settings out of range.
-pub fn bootstrap_accuracy_difference(
-    labels: &[u32],
-    method: &[u32],
-    reference: &[u32],
-    classes: usize,
-    config: &BootstrapConfig,
-) -> Result<BootstrapInterval, Error> {
-    check_length("method", labels.len(), method.len())?;
-    check_length("reference", labels.len(), reference.len())?;
-    check_classes("method", method, classes)?;
-    check_classes("reference", reference, classes)?;
-    let share = 1.0 / labels.len().max(1) as f64;
-    let right = |label: u32, prediction: u32| f64::from(u8::from(label == prediction));
-    let contributions: Vec<f64> = (0..labels.len())
-        .map(|i| share * (right(labels[i], method[i]) - right(labels[i], reference[i])))
-        .collect();
-    let intervals = bootstrap_sums(labels, &[contributions], classes, config)?;
-    intervals.into_iter().next().ok_or(Error::Empty {
-        what: "columns",
-        minimum: 1,
-    })
-}
-
 /// Bootstrap intervals of sums over test images, one for each of `columns`: `columns[c][i]` is
 /// what image i adds to sum c. All sums see the same redrawn images.
 ///
 /// Any statistic that is linear in the per-class accuracies has that form: with weight w_k on
-/// the accuracy of class k and n_k images of it, a correct image of class k adds w_k / n_k.
+/// the accuracy of class k and n_k images of it, a correct image of class k adds w_k / n_k
+/// ([`image_weights`](crate::image_weights)).
 ///
 /// # Errors
 /// Lengths that differ, no image, a class out of range, a NaN, or settings out of range.

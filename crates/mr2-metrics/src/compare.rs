@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::assemble::{Scored, Splits, groups};
+use crate::assemble::{Scored, Splits};
 use crate::bootstrap::{BootstrapConfig, BootstrapInterval, bootstrap_sums};
 use crate::class_report::{Comparison, MethodRow, ReportConfig};
 use crate::error::Error;
@@ -86,7 +86,7 @@ fn over_images(
         let count = &scored.per_class.count;
         test_set = Some((own.labels, count.len()));
         for metric in Metric::ALL {
-            let Some(weights) = image_weights(metric, count, groups(&splits[seed])) else {
+            let Some(weights) = image_weights(metric, count, &splits[seed]) else {
                 continue;
             };
             let column = columns

@@ -59,9 +59,7 @@ mod top_k;
 mod verdict;
 mod worst;
 
-pub use bootstrap::{
-    BootstrapConfig, BootstrapInterval, bootstrap_accuracy_difference, bootstrap_sums,
-};
+pub use bootstrap::{BootstrapConfig, BootstrapInterval, bootstrap_sums};
 pub use calibration::{Calibration, CalibrationBin, ECE_BINS, calibration, softmax};
 pub use class_report::{
     ClassReport, Comparison, MethodRow, MethodRuns, MetricCell, ReportConfig, SeedRun, SeedSplit,
@@ -70,7 +68,7 @@ pub use confusion::{Confusion, ConfusionCell};
 pub use correlation::{EXACT_PERMUTATION_PAIRS, spearman, spearman_permutation_p};
 pub use cross_fit::{Reference, SplitSource, cross_fitted};
 pub use error::Error;
-pub use metric::Metric;
+pub use metric::{Metric, image_weights};
 pub use paired::{Interval, PairedDifference, paired_interval};
 pub use per_class::{PerClass, group_accuracy};
 pub use summary::{MeanSd, mean_sd};

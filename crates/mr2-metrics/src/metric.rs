@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::class_report::SeedSplit;
 use crate::confusion::Confusion;
 use crate::error::Error;
 use crate::per_class::{PerClass, group_accuracy};
-use crate::thirds::Thirds;
 use crate::verdict::Direction;
 use crate::worst::{cvar, own_minimum};
 
@@ -102,14 +102,6 @@ impl fmt::Display for Metric {
     }
 }
 
-/// The classes that a run is scored on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Groups<'a> {
-    pub thirds: Option<&'a Thirds>,
-    pub worst_class: usize,
-    pub worst_decile: &'a [usize],
-}
-
 /// A run as the metrics see it.
 #[derive(Debug, Clone)]
 pub(crate) struct ScoredRun {
@@ -120,15 +112,15 @@ pub(crate) struct ScoredRun {
     pub ece: Option<f64>,
 }
 
-/// The metric of a run; `None` where it is not defined or not known.
+/// The metric of a run on the classes of `split`; `None` where it is not defined or not known.
 pub(crate) fn evaluate(
     metric: Metric,
     run: &ScoredRun,
-    groups: Groups<'_>,
+    split: &SeedSplit,
     cvar_alpha: f64,
 ) -> Result<Option<f64>, Error> {
     let mean = |group: &[usize]| group_accuracy(&run.accuracies, group);
-    let thirds = groups.thirds;
+    let thirds = split.thirds.as_ref();
     Ok(match metric {
         Metric::Overall => run.per_class.overall(),
         Metric::MeanRecall => run.per_class.mean_recall(),
@@ -139,8 +131,8 @@ pub(crate) fn evaluate(
         Metric::Gap => thirds
             .and_then(|thirds| mean(&thirds.easy).zip(mean(&thirds.hard)))
             .map(|(easy, hard)| easy - hard),
-        Metric::WorstClass => run.accuracies[groups.worst_class],
-        Metric::WorstDecile => mean(groups.worst_decile),
+        Metric::WorstClass => run.accuracies[split.worst_class],
+        Metric::WorstDecile => mean(&split.worst_decile),
         Metric::OwnMinimum => own_minimum(&run.accuracies)?,
         Metric::Cvar => cvar(&run.accuracies, cvar_alpha)?,
         Metric::Top5 => run.top5,
@@ -149,8 +141,9 @@ pub(crate) fn evaluate(
 }
 
 /// What a correct image of each class adds to the metric, for metrics that are sums over
-/// images once the groups are chosen; `None` for the others.
-pub(crate) fn image_weights(metric: Metric, count: &[u64], groups: Groups<'_>) -> Option<Vec<f64>> {
+/// images once the classes of `split` are chosen; `None` for the others. `count` holds the images
+/// of each class.
+pub fn image_weights(metric: Metric, count: &[u64], split: &SeedSplit) -> Option<Vec<f64>> {
     let mut weights = vec![0.0; count.len()];
     let mut add = |group: &[usize], sign: f64| {
         let present: Vec<usize> = group.iter().copied().filter(|&k| count[k] > 0).collect();
@@ -159,21 +152,22 @@ pub(crate) fn image_weights(metric: Metric, count: &[u64], groups: Groups<'_>) -
         }
     };
     let every_class: Vec<usize> = (0..count.len()).collect();
+    let thirds = split.thirds.as_ref();
     match metric {
         Metric::Overall => {
             let total: u64 = count.iter().sum();
             weights.fill(1.0 / total as f64);
         }
         Metric::MeanRecall => add(&every_class, 1.0),
-        Metric::Easy => add(&groups.thirds?.easy, 1.0),
-        Metric::Medium => add(&groups.thirds?.medium, 1.0),
-        Metric::Hard => add(&groups.thirds?.hard, 1.0),
+        Metric::Easy => add(&thirds?.easy, 1.0),
+        Metric::Medium => add(&thirds?.medium, 1.0),
+        Metric::Hard => add(&thirds?.hard, 1.0),
         Metric::Gap => {
-            add(&groups.thirds?.easy, 1.0);
-            add(&groups.thirds?.hard, -1.0);
+            add(&thirds?.easy, 1.0);
+            add(&thirds?.hard, -1.0);
         }
-        Metric::WorstClass => add(&[groups.worst_class], 1.0),
-        Metric::WorstDecile => add(groups.worst_decile, 1.0),
+        Metric::WorstClass => add(&[split.worst_class], 1.0),
+        Metric::WorstDecile => add(&split.worst_decile, 1.0),
         Metric::MacroF1 | Metric::OwnMinimum | Metric::Cvar | Metric::Top5 | Metric::Ece => {
             return None;
         }
@@ -185,6 +179,7 @@ pub(crate) fn image_weights(metric: Metric, count: &[u64], groups: Groups<'_>) -
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::cross_fit::SplitSource;
     use crate::thirds::thirds;
 
     #[test]
@@ -201,15 +196,16 @@ mod tests {
             top5: None,
             ece: None,
         };
-        let thirds = thirds(&run.accuracies).unwrap();
-        let groups = Groups {
-            thirds: thirds.as_ref(),
+        let split = SeedSplit {
+            seed: 0,
+            source: SplitSource::CrossFitted,
+            thirds: thirds(&run.accuracies).unwrap(),
             worst_class: 0,
-            worst_decile: &[0, 2],
+            worst_decile: vec![0, 2],
         };
         let mut sums = 0;
         for metric in Metric::ALL {
-            let Some(weights) = image_weights(metric, &run.per_class.count, groups) else {
+            let Some(weights) = image_weights(metric, &run.per_class.count, &split) else {
                 continue;
             };
             let correct = run.per_class.correct.iter();
@@ -217,7 +213,7 @@ mod tests {
                 .zip(&weights)
                 .map(|(&c, weight)| c as f64 * weight)
                 .sum();
-            let value = evaluate(metric, &run, groups, 0.1).unwrap().unwrap();
+            let value = evaluate(metric, &run, &split, 0.1).unwrap().unwrap();
             assert!(
                 (sum - value).abs() < 1e-12,
                 "{metric}: {sum} against {value}"

@@ -47,20 +47,24 @@ pub fn thirds(reference: &[Option<f64>]) -> Result<Option<Thirds>, Error> {
 /// The classes that have an accuracy, lowest accuracy first, ties by class index. Thirds,
 /// worst class and worst decile are all cut from this one order, so that they are nested.
 ///
-/// Accuracies that differ by less than 1e-12 are ties: means over seeds of the same fractions
-/// summed in another order must not change the order of the classes.
+/// Accuracies are first rounded to multiples of 2⁻⁴⁰ (1e-12): means over seeds of the same
+/// fractions summed in another order must not change the order of the classes.
 ///
 /// # Errors
 /// A NaN or infinite accuracy.
 pub fn hardest_first(reference: &[Option<f64>]) -> Result<Vec<usize>, Error> {
     check_finite_present("reference accuracy", reference)?;
-    // A power of two scales without rounding.
-    let grid = |accuracy: f64| (accuracy * (1u64 << 40) as f64).round();
     let mut order: Vec<(f64, usize)> = reference
         .iter()
         .enumerate()
-        .filter_map(|(class, accuracy)| accuracy.map(|accuracy| (grid(accuracy), class)))
+        .filter_map(|(class, accuracy)| accuracy.map(|accuracy| (rounded(accuracy), class)))
         .collect();
     order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     Ok(order.into_iter().map(|(_, class)| class).collect())
+}
+
+/// An accuracy in whole steps of 2⁻⁴⁰, so that equal means tie whatever the order of their sums.
+pub(crate) fn rounded(accuracy: f64) -> f64 {
+    // A power of two scales without rounding.
+    (accuracy * (1u64 << 40) as f64).round()
 }

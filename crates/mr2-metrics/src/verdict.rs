@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::correlation::{spearman, spearman_permutation_p};
 use crate::error::{Error, check_length};
 use crate::paired::PairedDifference;
+use crate::thirds::rounded;
 
 /// The p at or below which the premise is decided.
 pub const PREMISE_LEVEL: f64 = 0.05;
@@ -103,7 +104,7 @@ pub struct PremiseTest {
 }
 
 /// Tests over the classes that have both numbers whether accuracy falls as `quantity` rises.
-/// `permutations` and `seed` are those of [`spearman_permutation_p`].
+/// Accuracies tie as in [`hardest_first`](crate::hardest_first). `permutations` and `seed` are those of [`spearman_permutation_p`].
 ///
 /// # Errors
 /// Lengths that differ, a NaN or infinite number, or no permutation.
@@ -117,7 +118,7 @@ pub fn premise(
     let (x, y): (Vec<f64>, Vec<f64>) = accuracy
         .iter()
         .zip(quantity)
-        .filter_map(|(&x, &y)| x.zip(y))
+        .filter_map(|(&x, &y)| x.map(rounded).zip(y))
         .unzip();
     let rho = spearman(&x, &y)?;
     let p = spearman_permutation_p(&x, &y, permutations, seed)?;

@@ -240,6 +240,11 @@ fn means_of_the_same_fractions_in_another_order_tie() {
     let two = [0.3, 0.2, 0.1].iter().sum::<f64>() / 3.0;
     assert!(one > two, "the example needs a rounding difference");
     assert_eq!(hardest_first(&[Some(one), Some(two)]).unwrap(), [0, 1]);
+    let test = |second| {
+        let accuracy = [Some(one), Some(second), Some(0.5), Some(0.9)];
+        premise(&accuracy, &[1.0, 2.0, 3.0, 4.0].map(Some), 1, 0).unwrap()
+    };
+    assert_eq!(test(two), test(one), "a tie in the premise too");
 }
 
 #[test]

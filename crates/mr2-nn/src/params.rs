@@ -29,11 +29,15 @@ use crate::rng;
 /// The last parts of the names that belong to buffers: state that is saved but not optimised.
 const BUFFER_NAMES: [&str; 2] = ["running_mean", "running_var"];
 
+/// What PyTorch keeps beside running statistics: it plays no part where batch norm has a momentum.
+const PYTORCH_COUNT: &str = "num_batches_tracked";
+
 /// An ordered, seeded store of named variables. Clones share the variables.
 ///
 /// The first request for a name creates the variable, drawn from the initialisation of the
 /// request and a stream of the store's seed named after it: two stores with one seed agree on
-/// every tensor whatever else they hold. Later requests return the same variable.
+/// every tensor whatever else they hold. Later requests return the same variable. The order is
+/// that of the first requests: build in one thread where sums over parameters must repeat.
 #[derive(Clone)]
 pub struct ParamStore {
     seed: u64,
@@ -46,6 +50,26 @@ pub struct ParamStore {
 struct Entries {
     in_order: Vec<(String, Var)>,
     index: HashMap<String, usize>,
+}
+
+impl Entries {
+    /// What an earlier request for `name` created.
+    fn find(&self, name: &str, shape: &Shape, dtype: DType) -> Result<Option<Tensor>> {
+        let Some(&at) = self.index.get(name) else {
+            return Ok(None);
+        };
+        let tensor = self.in_order[at].1.as_tensor();
+        if tensor.shape() != shape || tensor.dtype() != dtype {
+            bail!(
+                "parameter {name:?} exists with shape {:?} and dtype {:?}, asked for again with \
+                 {:?} and {dtype:?}",
+                tensor.dims(),
+                tensor.dtype(),
+                shape.dims()
+            )
+        }
+        Ok(Some(tensor.clone()))
+    }
 }
 
 impl ParamStore {
@@ -87,7 +111,8 @@ impl ParamStore {
             .collect()
     }
 
-    /// Sets every parameter and buffer. Values are converted to the dtype of the store.
+    /// Sets every parameter and buffer. Values are converted to the dtype of the store;
+    /// `num_batches_tracked`, which PyTorch's state dicts have, is passed over.
     ///
     /// # Shapes
     /// Each tensor must have the shape of the one it replaces.
@@ -104,9 +129,14 @@ impl ParamStore {
                 problems.join("\n  ")
             )
         }
+        // All are copied before the first is set: they may be this store's own tensors.
+        let mut values = Vec::with_capacity(own.len());
         for (name, var) in &own {
-            let value = &tensors[name];
-            var.set(&value.to_device(var.device())?.to_dtype(var.dtype())?)?;
+            let value = tensors[name].to_device(var.device())?;
+            values.push(value.to_dtype(var.dtype())?.copy()?);
+        }
+        for ((_, var), value) in own.iter().zip(&values) {
+            var.set(value)?;
         }
         Ok(())
     }
@@ -129,23 +159,18 @@ impl ParamStore {
 
 impl SimpleBackend for ParamStore {
     fn get(&self, s: Shape, name: &str, h: Init, dtype: DType, dev: &Device) -> Result<Tensor> {
-        let mut entries = self.lock();
-        if let Some(&at) = entries.index.get(name) {
-            let tensor = entries.in_order[at].1.as_tensor();
-            if tensor.shape() != &s || tensor.dtype() != dtype {
-                bail!(
-                    "parameter {name:?} exists with shape {:?} and dtype {:?}, asked for again \
-                     with {:?} and {dtype:?}",
-                    tensor.dims(),
-                    tensor.dtype(),
-                    s.dims()
-                )
-            }
-            return Ok(tensor.clone());
+        if let Some(tensor) = self.lock().find(name, &s, dtype)? {
+            return Ok(tensor);
         }
+        // Without the lock: a thread that waits for the loops of `draw` may run another task of
+        // rayon's, which may ask for a parameter too.
         let values = draw(&s, h, rng::stream(self.seed, name));
-        let var = Var::from_tensor(&Tensor::from_vec(values, s, dev)?.to_dtype(dtype)?)?;
+        let var = Var::from_tensor(&Tensor::from_vec(values, &s, dev)?.to_dtype(dtype)?)?;
         let tensor = var.as_tensor().clone();
+        let mut entries = self.lock();
+        if let Some(tensor) = entries.find(name, &s, dtype)? {
+            return Ok(tensor); // Another thread was faster, with the same values.
+        }
         let at = entries.in_order.len();
         entries.index.insert(name.to_string(), at);
         entries.in_order.push((name.to_string(), var));
@@ -221,7 +246,7 @@ fn differences(own: &[(String, Var)], given: &HashMap<String, Tensor>) -> Vec<St
     let mut unexpected: Vec<&str> = given
         .keys()
         .map(String::as_str)
-        .filter(|name| !own_shapes.contains_key(name))
+        .filter(|name| !own_shapes.contains_key(name) && !name.ends_with(PYTORCH_COUNT))
         .collect();
     unexpected.sort_unstable();
     let missing: Vec<&str> = own

@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
     /// Always 1.
-    Constant,
+    // With braces, since serde lets unknown keys of a tagged unit variant pass.
+    Constant {},
     /// Linear from `start_factor` at step 0 to 1 at `warmup_steps`, then half a cosine to
     /// `final_factor` at `total_steps`, where it stays. It is `torch.optim.lr_scheduler`'s
     /// `LinearLR` followed by `CosineAnnealingLR`.
@@ -61,7 +62,7 @@ impl Schedule {
     /// The factor at `step`.
     pub fn factor(&self, step: u64) -> f64 {
         match self {
-            Self::Constant => 1.0,
+            Self::Constant {} => 1.0,
             Self::WarmupCosine {
                 warmup_steps,
                 total_steps,
@@ -103,7 +104,7 @@ impl Schedule {
     /// finite; `update_every_steps` of 0; milestones that don't ascend or lie within the warm-up.
     pub fn validate(&self) -> Result<()> {
         match self {
-            Self::Constant => Ok(()),
+            Self::Constant {} => Ok(()),
             Self::WarmupCosine {
                 warmup_steps,
                 total_steps,

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use mr2_nn::ops::{Target, cross_entropy, pair_distances, segment_log1p_sum_exp};
+use mr2_nn::ops::{Target, cross_entropy, distance_log1p_sum_exp};
 use mr2_nn::rng;
 use proptest::prelude::*;
 
@@ -32,21 +32,26 @@ fn weighted(values: &Tensor) -> Tensor {
     (values * weights).unwrap().sum_all().unwrap()
 }
 
+fn scalar(value: f64) -> Tensor {
+    Tensor::new(value, &Device::Cpu).unwrap()
+}
+
 fn gradient(x: &Tensor, op: impl Fn(&Tensor) -> Result<Tensor>) -> Vec<f64> {
     let x = Var::from_tensor(x).unwrap();
     let store = weighted(&op(x.as_tensor()).unwrap()).backward().unwrap();
     numbers(store.get(&x).unwrap())
 }
 
-/// Central differences of the weighted sum in f64, in up to `limit` spread coordinates.
+/// Central differences of the weighted sum in f64, in up to `limit` spread coordinates. The step goes
+/// with the largest, and is so short that large exponents don't change places within it.
 #[track_caller]
 fn check_gradient(x: &Tensor, limit: usize, op: impl Fn(&Tensor) -> Result<Tensor>) {
     let analytic = gradient(x, &op);
     let start = numbers(x);
     let largest = analytic.iter().fold(1e-3f64, |a, g| a.max(g.abs()));
+    let step = 1e-8 * start.iter().fold(100f64, |a, x| a.max(x.abs()));
     let stride = start.len().div_ceil(limit).max(1);
     for i in (0..start.len()).step_by(stride) {
-        let step = 1e-6 * (1.0 + start[i].abs());
         let at = |delta: f64| {
             let mut moved = start.clone();
             moved[i] += delta;
@@ -108,28 +113,25 @@ proptest! {
     }
 
     #[test]
-    fn the_pair_ops_are_finite_not_negative_and_differentiable(
+    fn distance_log1p_sum_exp_is_finite_not_negative_and_differentiable(
         seed in 0u64..1000,
         batch in 1usize..12,
         classes in 1usize..8,
         dim in prop_oneof![Just(1usize), 2usize..70],
-        size in prop_oneof![Just(0.01), Just(1.0), Just(10.0)],
+        size in prop_oneof![Just(0.01), Just(1.0), Just(10.0), Just(1e4), Just(1e7)],
+        scale in prop_oneof![Just(1.0), Just(700.0)],
     ) {
         let x = normals(seed, &[batch, dim], size);
         let (first, second) = pairs(&labels(seed, batch, classes));
-        let distances = |x: &Tensor| pair_distances(x, &first, &second);
-        let hinge = |x: &Tensor| {
-            let values = (distances(x)? - 1.0)?;
-            segment_log1p_sum_exp(&values, &first, &second, batch)
-        };
+        let threshold = scalar(1.0);
+        let op = |x: &Tensor| distance_log1p_sum_exp(x, &first, &second, &threshold, scale);
         for dtype in [DType::F32, DType::F64] {
-            let x = x.to_dtype(dtype).unwrap();
-            for result in [distances(&x).unwrap(), hinge(&x).unwrap()] {
-                prop_assert!(numbers(&result).iter().all(|v| v.is_finite() && *v >= 0.0));
-            }
+            let soft = numbers(&op(&x.to_dtype(dtype).unwrap()).unwrap());
+            prop_assert!(soft.iter().all(|v| v.is_finite() && *v >= 0.0));
         }
-        check_gradient(&x, 30, distances);
-        check_gradient(&x, 30, hinge);
+        if !first.is_empty() {
+            check_gradient(&x, 30, op);
+        }
     }
 }
 
@@ -176,23 +178,79 @@ fn a_sure_rows_loss_and_gradient_keep_their_digits_in_f32() {
     close(numbers(store.get(&z).unwrap())[0], -rest / (1.0 + rest));
 }
 
+/// Sample 0 in the middle of 1 and 2, and the gradient of the sum of the three losses.
+fn between_two(first: f32, second: f32) -> [f64; 3] {
+    let x = Tensor::new(&[[0f32], [first], [second]], &Device::Cpu).unwrap();
+    let x = Var::from_tensor(&x).unwrap();
+    let soft = distance_log1p_sum_exp(&x, &[0, 0], &[1, 2], &scalar(0.0), 1.0).unwrap();
+    let store = soft.sum_all().unwrap().backward().unwrap();
+    numbers(store.get(&x).unwrap()).try_into().unwrap()
+}
+
 #[test]
-fn features_of_norm_1e30_give_finite_distances_and_gradients() {
+fn the_f32_gradient_of_large_equal_and_nearly_equal_exponents_is_right() {
+    for exponent in [1e3f64, 1e6, 1e9, 1e12] {
+        let x = exponent.sqrt() as f32;
+        for other in [x, x * (1.0 + f32::EPSILON), x * (1.0 - 2e-4)] {
+            let gradient = between_two(x, -other);
+            let (a, b) = (f64::from(x), f64::from(other));
+            // Of each pair: all of the outer sample's weight, and the share of the middle one's.
+            let share = 1.0 / (1.0 + (b * b - a * a).exp());
+            let expected = [
+                -2.0 * a * (1.0 + share) + 2.0 * b * (2.0 - share),
+                2.0 * a * (1.0 + share),
+                -2.0 * b * (2.0 - share),
+            ];
+            for (g, e) in gradient.iter().zip(expected) {
+                let error = (g - e).abs();
+                assert!(
+                    error <= 1e-6 * a,
+                    "{exponent:e}: {gradient:?}, not {expected:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn among_many_pairs_every_f32_loss_and_gradient_row_is_that_of_f64() {
+    let (batch, dim) = (128, 64);
+    let far = (normals(12, &[1, dim], 1000.0).broadcast_as((batch, dim))).unwrap();
+    let x = (normals(13, &[batch, dim], 1.0) + far).unwrap();
+    let x = x.to_dtype(DType::F32).unwrap();
+    let (first, second) = pairs(&vec![0; batch]);
+    for scale in [1.0, 640.0] {
+        let threshold = scalar(128.0);
+        let run = |dtype: DType| {
+            let x = x.to_dtype(dtype).unwrap();
+            let op = |x: &Tensor| distance_log1p_sum_exp(x, &first, &second, &threshold, scale);
+            (numbers(&op(&x).unwrap()), gradient(&x, op))
+        };
+        let ((loss, rows), (loss64, rows64)) = (run(DType::F32), run(DType::F64));
+        let close = |a: &[f64], b: &[f64]| {
+            let norm = |row: &mut dyn Iterator<Item = f64>| row.map(|x| x * x).sum::<f64>().sqrt();
+            let error = norm(&mut a.iter().zip(b).map(|(a, b)| a - b));
+            let size = norm(&mut b.iter().copied());
+            assert!(error <= 1e-5 * size, "off by {error:e} of {size:e}");
+        };
+        loss.chunks(1)
+            .zip(loss64.chunks(1))
+            .for_each(|(a, b)| close(a, b));
+        let rows = rows.chunks(dim).zip(rows64.chunks(dim));
+        rows.for_each(|(a, b)| close(a, b));
+    }
+}
+
+#[test]
+fn features_of_norm_1e30_give_finite_losses_and_gradients() {
     let x = Tensor::new(&[[1e30f32, 0.0], [1e30, 1.0], [-1e30, 0.0]], &Device::Cpu).unwrap();
     let x = Var::from_tensor(&x).unwrap();
-    let distances = pair_distances(&x, &[0, 0], &[1, 2]).unwrap();
-    assert_eq!(numbers(&distances), [1.0, f64::from(f32::MAX)]);
-    let hinge = segment_log1p_sum_exp(&distances, &[0, 0], &[1, 2], 3).unwrap();
-    assert!(numbers(&hinge).iter().all(|v| v.is_finite() && *v >= 0.0));
-    let gradient = numbers(
-        distances
-            .sum_all()
-            .unwrap()
-            .backward()
-            .unwrap()
-            .get(&x)
-            .unwrap(),
-    );
+    let soft = distance_log1p_sum_exp(&x, &[0, 0], &[1, 2], &scalar(0.0), 1.0).unwrap();
+    let largest = f64::from(f32::MAX);
+    let one = f64::from(1f32.exp().ln_1p());
+    assert_eq!(numbers(&soft), [largest, one, largest]);
+    let store = soft.sum_all().unwrap().backward().unwrap();
+    let gradient = numbers(store.get(&x).unwrap());
     assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
 }
 
@@ -200,22 +258,17 @@ fn features_of_norm_1e30_give_finite_distances_and_gradients() {
 fn nan_stays_visible() {
     let x = Tensor::new(&[[f32::NAN, 0.0], [1.0, 1.0]], &Device::Cpu).unwrap();
     assert!(numbers(&cross_entropy(&x, Target::Hard(&[1, 0]), None).unwrap())[0].is_nan());
-    let distances = pair_distances(&x, &[0], &[1]).unwrap();
-    assert!(numbers(&distances)[0].is_nan());
-    let hinge = segment_log1p_sum_exp(&distances, &[0], &[1], 3).unwrap();
-    let hinge = numbers(&hinge);
-    assert!(hinge[0].is_nan() && hinge[1].is_nan() && hinge[2] == 0.0);
+    let x = Tensor::cat(&[&x, &x], 0).unwrap();
+    let soft = distance_log1p_sum_exp(&x, &[0, 1], &[1, 3], &scalar(0.0), 1.0).unwrap();
+    let is_nan = numbers(&soft).into_iter().map(f64::is_nan);
+    assert_eq!(is_nan.collect::<Vec<_>>(), [true, true, false, false]);
 }
 
 #[test]
 fn without_pairs_everything_is_zero() {
-    let x = Var::from_tensor(&normals(3, &[4, 5], 1.0)).unwrap();
-    let distances = pair_distances(&x, &[], &[]).unwrap();
-    assert_eq!(distances.dims(), [0]);
-    let hinge = segment_log1p_sum_exp(&distances, &[], &[], 4).unwrap();
-    assert_eq!(numbers(&hinge), [0.0; 4]);
-    let store = hinge.sum_all().unwrap().backward().unwrap();
-    assert_eq!(numbers(store.get(&x).unwrap()), [0.0; 20]);
+    let x = normals(3, &[4, 5], 1.0);
+    let soft = distance_log1p_sum_exp(&x, &[], &[], &scalar(0.0), 1.0).unwrap();
+    assert_eq!(numbers(&soft), [0.0; 4]);
 }
 
 #[test]
@@ -232,19 +285,11 @@ fn strided_and_offset_inputs_and_broadcast_gradients_are_read_right() {
     let labels = [0, 4, 2, 2];
     let (first, second) = pairs(&labels);
     // `mean_all` hands every op a gradient with stride 0.
+    let threshold = scalar(1.0);
     type Op<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor>;
-    let ops: [Op; 3] = [
+    let ops: [Op; 2] = [
         &|x| cross_entropy(x, Target::Hard(&labels), None)?.mean_all(),
-        &|x| pair_distances(x, &first, &second)?.mean_all(),
-        &|x| {
-            segment_log1p_sum_exp(
-                &x.narrow(0, 1, 1)?.narrow(1, 3, 1)?.flatten_all()?,
-                &[0],
-                &[2],
-                3,
-            )?
-            .mean_all()
-        },
+        &|x| distance_log1p_sum_exp(x, &first, &second, &threshold, 9.0)?.mean_all(),
     ];
     for op in ops {
         let (view_in, plain_in) = (
@@ -279,7 +324,10 @@ fn the_bits_dont_depend_on_the_number_of_threads() {
             .unwrap();
         pool.install(|| {
             let mut bits = gradient(&x, |x| cross_entropy(x, Target::Hard(&labels), None));
-            bits.extend(gradient(&x, |x| pair_distances(x, &first, &second)));
+            let threshold = scalar(1800.0);
+            bits.extend(gradient(&x, |x| {
+                distance_log1p_sum_exp(x, &first, &second, &threshold, 1000.0)
+            }));
             bits
         })
     };
@@ -308,7 +356,7 @@ fn errors_name_what_is_wrong() {
     let negative = Tensor::new(&[1.0, -1.0], &Device::Cpu).unwrap();
     has(
         scaled(&negative),
-        "row_scale must be positive, got -1 in row 1",
+        "row_scale must be positive and finite, got -1 in row 1",
     );
     has(
         message(cross_entropy(&short, Target::Hard(&[0]), None)),
@@ -319,25 +367,44 @@ fn errors_name_what_is_wrong() {
         soft,
         "soft targets must have the logits' shape [2, 3], got [3]",
     );
+    let infinite = Tensor::new(&[1.0, f64::INFINITY], &Device::Cpu).unwrap();
     has(
-        message(pair_distances(&z, &[0], &[2])),
+        scaled(&infinite),
+        "row_scale must be positive and finite, got inf in row 1",
+    );
+    let distance = |first: &[u32], second: &[u32], threshold: &Tensor, scale: f64| {
+        message(distance_log1p_sum_exp(&z, first, second, threshold, scale))
+    };
+    let zero = scalar(0.0);
+    has(
+        distance(&[0], &[2], &zero, 1.0),
         "pair 0 is samples (0, 2), expected indices below 2",
     );
     has(
-        message(pair_distances(&z, &[0, 1], &[1, 1])),
+        distance(&[0, 1], &[1, 1], &zero, 1.0),
         "pair 1 joins sample 1 with itself",
     );
     has(
-        message(pair_distances(&z, &[0], &[])),
+        distance(&[0], &[], &zero, 1.0),
         "one entry per pair, got 1 and 0",
     );
     has(
-        message(segment_log1p_sum_exp(&short, &[0], &[1], 2)),
-        "values must be (1), one per pair",
+        distance(&[0], &[1], &short, 1.0),
+        "threshold must be a scalar, got [3]",
     );
+    for scale in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+        has(
+            distance(&[0], &[1], &zero, scale),
+            "scale must be positive and finite, got",
+        );
+    }
     let integers = Tensor::new(&[[1u32, 2]], &Device::Cpu).unwrap();
     has(
         message(cross_entropy(&integers, Target::Hard(&[0]), None)),
+        "must be f32 or f64, got U32",
+    );
+    has(
+        message(distance_log1p_sum_exp(&integers, &[], &[], &zero, 1.0)),
         "must be f32 or f64, got U32",
     );
 }

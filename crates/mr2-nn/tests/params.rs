@@ -1,7 +1,7 @@
 //! The store of parameters, and the state that is saved beside it.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
@@ -13,6 +13,8 @@ use mr2_nn::optim::{
 use mr2_nn::params::ParamStore;
 use mr2_nn::rng;
 use mr2_nn::schedule::Schedule;
+use serde::Deserialize;
+use serde::de::value::MapDeserializer;
 
 fn store() -> ParamStore {
     ParamStore::new(7, DType::F32, &Device::Cpu)
@@ -148,6 +150,63 @@ fn a_second_request_gives_the_same_variable_and_another_shape_an_error() {
 }
 
 #[test]
+fn parameters_may_be_asked_for_in_rayon_tasks() {
+    let ask = |store: &ParamStore, name: &str| {
+        let hint = init::normal(1.0);
+        drop(store.var_builder().get_with_hints((512, 1024), name, hint));
+    };
+    let by_name = |store: ParamStore| -> BTreeMap<String, Vec<f64>> {
+        let tensors = store.tensors().into_iter();
+        tensors.map(|(name, t)| (name, numbers(&t))).collect()
+    };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(3);
+        let threads = threads.build().unwrap();
+        for _ in 0..10 {
+            let store = &store();
+            threads.scope(|scope| {
+                // Two threads draw "a"; the first that waits for the other takes up one of the
+                // requests that the third has put off.
+                scope.spawn(|_| ask(store, "a"));
+                scope.spawn(|scope| {
+                    let moment = std::time::Duration::from_millis(2);
+                    std::thread::sleep(moment);
+                    (0..8).for_each(|i| scope.spawn(move |_| ask(store, ["a", "b"][i % 2])));
+                    std::thread::sleep(10 * moment);
+                });
+            });
+            sender.send(store.clone()).unwrap();
+        }
+    });
+    let one = store();
+    ["a", "b"].iter().for_each(|name| ask(&one, name));
+    let one = by_name(one);
+    for _ in 0..10 {
+        let patience = std::time::Duration::from_secs(120);
+        let store = receiver.recv_timeout(patience).expect("it doesn't hang");
+        assert!(by_name(store) == one);
+    }
+}
+
+#[test]
+fn a_store_may_be_loaded_with_its_own_tensors() {
+    let store = store();
+    let vb = store.var_builder();
+    vb.get_with_hints(2, "ones", init::ONES).unwrap();
+    vb.get_with_hints(2, "zeros", init::ZEROS).unwrap();
+    let own: HashMap<_, _> = store.tensors().into_iter().collect();
+    store.load(&own).unwrap();
+    let swapped = HashMap::from([
+        ("ones".to_string(), own["zeros"].clone()),
+        ("zeros".to_string(), own["ones"].clone()),
+    ]);
+    store.load(&swapped).unwrap();
+    assert_eq!(numbers(&own["ones"]), [0.0; 2]);
+    assert_eq!(numbers(&own["zeros"]), [1.0; 2]);
+}
+
+#[test]
 fn loading_sets_every_tensor_through_the_variables_that_layers_hold() {
     let store = store();
     let held = store
@@ -247,17 +306,16 @@ fn check_resumes_to_the_bit<O: Optimizer>(new: impl Fn(Vec<ParamGroup>) -> O) {
 
 #[test]
 fn optimisers_resume_to_the_bit() {
-    check_resumes_to_the_bit(|groups| {
-        Sgd::new(
-            groups,
-            SgdConfig {
-                momentum: 0.9,
-                nesterov: true,
-            },
-        )
-        .unwrap()
-    });
+    check_resumes_to_the_bit(sgd);
     check_resumes_to_the_bit(adamw);
+}
+
+fn sgd(groups: Vec<ParamGroup>) -> Sgd {
+    let config = SgdConfig {
+        momentum: 0.9,
+        nesterov: true,
+    };
+    Sgd::new(groups, config).unwrap()
 }
 
 fn adamw(groups: Vec<ParamGroup>) -> AdamW {
@@ -291,6 +349,34 @@ fn updates_and_norms_have_the_same_bits_on_any_number_of_threads() {
     assert!(run(1) == run(3));
 }
 
+fn state_of(optimiser: &impl Optimizer) -> Vec<(String, Vec<f64>)> {
+    let state = optimiser.state().unwrap().into_iter();
+    state.map(|(name, t)| (name, numbers(&t))).collect()
+}
+
+#[test]
+fn a_step_with_one_gradient_that_doesnt_fit_changes_nothing() {
+    fn check(new: impl Fn(Vec<ParamGroup>) -> Box<dyn Optimizer>) {
+        let params = two_params();
+        let mut optimiser = new(group(&params));
+        optimiser.step(&some_gradients(&params, 0), 0.1).unwrap();
+        let everything = |optimiser: &dyn Optimizer| {
+            let state = optimiser.state().unwrap().into_iter();
+            let values = params.iter().map(|(_, var)| var.as_tensor().clone());
+            let all = state.map(|(_, tensor)| tensor).chain(values);
+            all.map(|tensor| numbers(&tensor)).collect::<Vec<_>>()
+        };
+        let before = everything(&*optimiser);
+        let mut wrong = some_gradients(&params, 1);
+        let four = Tensor::zeros(4, DType::F32, &Device::Cpu).unwrap();
+        wrong.insert(&params[1].1, four);
+        assert!(optimiser.step(&wrong, 0.1).is_err());
+        assert!(everything(&*optimiser) == before);
+    }
+    check(|groups| Box::new(adamw(groups)));
+    check(|groups| Box::new(sgd(groups)));
+}
+
 #[test]
 fn a_state_that_doesnt_fit_is_refused_whole() {
     let params = two_params();
@@ -301,7 +387,9 @@ fn a_state_that_doesnt_fit_is_refused_whole() {
     state.insert("exp_avg_sq.tiny".to_string(), square);
     let wrong = Tensor::zeros(4, DType::F32, &Device::Cpu).unwrap();
     state.insert("exp_avg.large".to_string(), wrong);
+    let before = state_of(&optimiser);
     let error = optimiser.load_state(&state).unwrap_err().to_string();
+    assert_eq!(state_of(&optimiser), before);
     for part in [
         "wrong shape: exp_avg.large expected [100003] F32, got [4] F32",
         "missing: exp_avg_sq.small",
@@ -378,6 +466,20 @@ fn optimisers_refuse_settings_that_cant_be_meant() {
         step(&mut optimiser, &wrong, 0.1),
         "gradient of \"small\" must be [3] F32",
     );
+}
+
+#[test]
+fn every_kind_of_schedule_refuses_unknown_keys() {
+    let read = |keys: &[(&'static str, &'static str)]| {
+        let map = MapDeserializer::<_, serde::de::value::Error>::new(keys.iter().copied());
+        Schedule::deserialize(map).map_err(|error| error.to_string())
+    };
+    let constant = ("kind", "constant");
+    assert_eq!(read(&[constant]), Ok(Schedule::Constant {}));
+    for kind in [constant, ("kind", "warmup_cosine"), ("kind", "step")] {
+        let error = read(&[kind, ("warmup", "5")]).unwrap_err();
+        assert!(error.contains("unknown field `warmup`"), "{error}");
+    }
 }
 
 #[test]

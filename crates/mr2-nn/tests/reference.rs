@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
-use mr2_nn::ops::{Target, cross_entropy, pair_distances, segment_log1p_sum_exp};
+use mr2_nn::ops::{Target, cross_entropy, distance_log1p_sum_exp};
 use mr2_nn::optim::{
     AdamW, AdamWConfig, Optimizer, ParamGroup, Sgd, SgdConfig, clip_grad_norm, grad_norm,
 };
@@ -103,7 +103,8 @@ fn check_op(
     op: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
 ) {
     let expected = fixture("ops");
-    for (dtype, tolerance) in [(DType::F64, EXACT), (DType::F32, SINGLE)] {
+    // Rounding exponents of a hundred costs their exponentials a digit.
+    for (dtype, tolerance) in [(DType::F64, 10.0 * EXACT), (DType::F32, SINGLE)] {
         let inputs: Vec<f64> = inputs.iter().map(|&x| f64::from(x as f32)).collect();
         let inputs = Tensor::from_vec(inputs, shape, &Device::Cpu).unwrap();
         let x = Var::from_tensor(&inputs.to_dtype(dtype).unwrap()).unwrap();
@@ -177,7 +178,7 @@ fn pairs() -> (Vec<u32>, Vec<u32>) {
 }
 
 #[test]
-fn pair_distances_keep_their_digits_at_a_thousand_times_the_spread() {
+fn distance_log1p_sum_exp_equals_logsumexp_far_from_the_origin_for_all_sizes_of_exponents() {
     let dim = 45;
     let means = normals(OPS_SEED, "means", 3 * dim, 0);
     let spread = normals(OPS_SEED, "features", GROUPS.len() * dim, 0);
@@ -187,24 +188,15 @@ fn pair_distances_keep_their_digits_at_a_thousand_times_the_spread() {
         .map(|(i, x)| 1000.0 * means[GROUPS[i / dim] * dim + i % dim] + x)
         .collect();
     let (first, second) = pairs();
-    check_op("pair_distances", &features, &[GROUPS.len(), dim], |x| {
-        pair_distances(x, &first, &second)
-    });
-}
-
-#[test]
-fn segment_log1p_sum_exp_equals_logsumexp_for_moderate_tiny_and_large_values() {
-    let (first, second) = pairs();
-    for (name, shift, factor) in [
-        ("moderate", 0.0, 2.0),
-        ("tiny", -30.0, 1.0),
-        ("large", 0.0, 300.0),
+    for (name, threshold, scale) in [
+        ("moderate", 90f32, 10.0),
+        ("tiny", 1000.0, 32.0),
+        ("large", 0.0, 1.0),
     ] {
-        let values = normals(OPS_SEED, &format!("values.{name}"), first.len(), 0);
-        let values: Vec<f64> = values.iter().map(|x| shift + factor * x).collect();
-        let name = format!("segment_log1p_sum_exp.{name}");
-        check_op(&name, &values, &[first.len()], |v| {
-            segment_log1p_sum_exp(v, &first, &second, GROUPS.len())
+        let threshold = Tensor::new(threshold, &Device::Cpu).unwrap();
+        let name = format!("distance_log1p_sum_exp.{name}");
+        check_op(&name, &features, &[GROUPS.len(), dim], |x| {
+            distance_log1p_sum_exp(x, &first, &second, &threshold, scale)
         });
     }
 }
@@ -371,5 +363,5 @@ fn schedules_equal_pytorchs() {
         check(name, &factors, &expected, EXACT);
     }
     assert_eq!(cosine(7, 50, 0.1, 0.01, 1).factor(1_000_000), 0.01);
-    assert_eq!(Schedule::Constant.factor(3), 1.0);
+    assert_eq!(Schedule::Constant {}.factor(3), 1.0);
 }

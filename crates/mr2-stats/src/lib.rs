@@ -56,5 +56,4 @@ pub use class_stats::ClassStats;
 pub use estimator::{Centre, Estimator, StatsConfig};
 pub use exact::exact;
 pub use segment::{NO_SEGMENT, Pairs};
-pub use segment_sum::segment_sum;
 pub use snapshot::Snapshot;

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor, bail};
 use crate::moments_cpu;
 use crate::norm::Norm;
 use crate::segment::{Groups, NO_SEGMENT};
-use crate::segment_sum::{group_sum, spread, wide_dtype};
+use crate::segment_sum::{segment_sum, spread, wide_dtype};
 
 /// Numbers for each class present, on the features' device, in the wide dtype.
 pub(crate) struct Moments {
@@ -48,7 +48,7 @@ pub(crate) fn global_mean(features: &Tensor, groups: &Groups) -> Result<Tensor> 
     }
     let kept: u32 = groups.counts.iter().sum();
     let wide = features.to_dtype(wide_dtype(features.device()))?;
-    group_sum(&wide, groups)?.sum(0)? / f64::from(kept)
+    segment_sum(&wide, groups)?.sum(0)? / f64::from(kept)
 }
 
 pub(crate) fn check_features(features: &Tensor, batch: usize, dim: Option<usize>) -> Result<()> {
@@ -115,7 +115,7 @@ pub(crate) fn composed(
         rows = rows.broadcast_sub(centre)?;
     }
     let class_mean = |values: &Tensor| -> Result<Tensor> {
-        group_sum(values, groups)?.broadcast_div(&counts.unsqueeze(1)?)
+        segment_sum(values, groups)?.broadcast_div(&counts.unsqueeze(1)?)
     };
     let mean = class_mean(&rows)?;
     let reference = running.map_or(&mean, |running| &running.mean);

@@ -11,8 +11,8 @@ pub struct Snapshot {
     pub m: Tensor,
     /// Mean of `‖φ − mean‖_p²`, (classes).
     pub v: Tensor,
-    /// `m + v` as the estimator defines it, (classes): with the pooled estimator and p = 2 the
-    /// average of `‖φ‖²`, which classes without a spread have too; otherwise 0 for those.
+    /// `m + v`, (classes). Classes without a spread have `m` of [`crate::exact`] and, with the pooled
+    /// estimator and p = 2, the average of `‖φ‖²` (which is `m + v` of the others too); otherwise 0.
     pub second_moment: Tensor,
     /// Mean of `‖φ − mean‖_2²`, (classes), in units of the pairs' squared distances: `v` if p = 2.
     pub pair_spread: Tensor,

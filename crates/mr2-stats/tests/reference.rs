@@ -51,10 +51,8 @@ fn check(what: &str, snapshot: &Snapshot, expected: &Tensor, tolerance: f64) {
     let expected = expected.to_vec2::<f64>().unwrap();
     for (field, (row, expected)) in rows(snapshot).iter().zip(&expected).enumerate() {
         for (class, (x, e)) in row.iter().zip(expected).enumerate() {
-            // m of the pooled estimator is a difference of numbers as large as m + v.
-            let allowed = tolerance * e.abs().max(if field == 0 { 0.1 * row[class] } else { 0.0 });
             assert!(
-                (x - e).abs() <= allowed,
+                (x - e).abs() <= tolerance * e.abs(),
                 "{what}, field {field}, class {class}: {x}, not {e}"
             );
         }

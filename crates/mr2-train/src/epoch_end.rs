@@ -3,26 +3,31 @@
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
+use mr2_data::Loader;
 use mr2_stats::Snapshot;
 
 use crate::error::Result;
-use crate::evaluate::evaluate;
+use crate::evaluate::Pass;
 use crate::event::Event;
 use crate::metrics_log::Line;
+use crate::predictions::Predictions;
 use crate::progress::Best;
 use crate::report::{ClassSeries, Correlations, EpochRecord, signs};
 use crate::run::Run;
+use crate::stop::StopFlag;
 
 impl Run<'_> {
     /// Measures and logs the epoch; `true` if it is the best on validation so far.
-    pub(crate) fn end_epoch(&mut self, lr: f64) -> Result<bool> {
+    ///
+    /// Where a stop is asked for on the way, nothing is measured, and a resumed run begins with it.
+    pub(crate) fn end_epoch(&mut self, stop: &StopFlag) -> Result<bool> {
         let validation = match self.job.validation {
             None => None,
             Some(loader) => {
                 (self.observer)(&Event::Evaluating { test: false });
-                let clock = Instant::now();
-                let predictions = evaluate(self.job.model, loader, self.job.class_names)?;
-                self.progress.timings.evaluation_seconds += clock.elapsed().as_secs_f64();
+                let Some(predictions) = self.evaluate(loader, stop)? else {
+                    return Ok(false);
+                };
                 Some(predictions)
             }
         };
@@ -35,7 +40,7 @@ impl Run<'_> {
         let mut record = EpochRecord {
             epoch: self.progress.epochs_done(),
             step: self.progress.step,
-            lr,
+            lr: self.learning_rate(self.progress.step - 1),
             loss: counters.mean(counters.loss),
             classification_loss: counters.mean(counters.classification_loss),
             representation_loss: counters.mean(counters.representation_loss),
@@ -56,7 +61,26 @@ impl Run<'_> {
         record.correlations = Correlations::new(measured_on, &accuracies, &record.classes)?;
         record.signs = signs(&record, &self.history, self.objective.watched())?;
         self.log_epoch(record)?;
+        self.progress.epochs_measured += 1;
         self.keep_best()
+    }
+
+    /// The predictions of the model as it is; `None` where a stop is asked for on the way.
+    pub(crate) fn evaluate(
+        &mut self,
+        loader: &Loader,
+        stop: &StopFlag,
+    ) -> Result<Option<Predictions>> {
+        let clock = Instant::now();
+        let mut pass = Pass::new(self.job.model, loader)?;
+        while pass.batch()? {
+            if stop.is_set() {
+                return Ok(None);
+            }
+        }
+        let predictions = pass.predictions(self.job.class_names)?;
+        self.progress.timings.evaluation_seconds += clock.elapsed().as_secs_f64();
+        Ok(Some(predictions))
     }
 
     fn log_epoch(&mut self, record: EpochRecord) -> Result<()> {
@@ -65,7 +89,6 @@ impl Run<'_> {
             // Every epoch has it in its record; a user is told once.
             if seen.clone().all(|earlier| earlier.sign != sign.sign) {
                 let message = format!("epoch {}: {}", record.epoch, sign.message);
-                tracing::warn!("{message}");
                 (self.observer)(&Event::Warning(&message));
             }
         }

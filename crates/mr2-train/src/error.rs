@@ -104,10 +104,11 @@ pub enum Error {
     },
     /// A loss, feature, gradient or weight became NaN or infinite.
     #[error(
-        "{what} became NaN or infinite at step {step} (epoch {epoch}, batch {batch}), \
-         {}; training has stopped and the checkpoints before this step are kept: \
-         lower the learning rate or clip the gradients, and look at these images",
-        list_images(images)
+        "{what} became NaN or infinite at step {step} (epoch {epoch}, batch {batch}){}; \
+         training has stopped and the checkpoints before this step are kept: \
+         lower the learning rate or clip the gradients{}",
+        found_in(images),
+        if images.is_empty() { "" } else { ", and look at these images" }
     )]
     NotFinite {
         /// The quantity, such as "the loss".
@@ -118,8 +119,9 @@ pub enum Error {
         epoch: u64,
         /// The batch within the epoch, counted from 1.
         batch: u64,
-        /// Indices into the training set: the images with such a value, or else the whole batch.
-        images: Vec<u32>,
+        /// The images with such a value, or else the whole batch: files, or the data set and the
+        /// place in it as released.
+        images: Vec<String>,
     },
     /// A tensor operation failed.
     #[error(transparent)]
@@ -170,17 +172,19 @@ impl Error {
     }
 }
 
-/// "image 3", "images 3, 5 and 9" or, past `SHOWN`, "images 3, 5, … and 112 more".
-fn list_images(images: &[u32]) -> String {
-    const SHOWN: usize = 16;
-    let shown: Vec<String> = images.iter().take(SHOWN).map(u32::to_string).collect();
-    match images.len() {
-        0 => "no image known".to_string(),
-        1 => format!("image {}", shown[0]),
-        n if n <= SHOWN => {
-            format!("images {} and {}", shown[..n - 1].join(", "), shown[n - 1])
+/// ", in a", ", in a, b and c" or, past `SHOWN`, ", in a, b, … and 112 more images".
+fn found_in(images: &[String]) -> String {
+    const SHOWN: usize = 8;
+    match images {
+        [] => String::new(),
+        [one] => format!(", in {one}"),
+        [first @ .., last] if images.len() <= SHOWN => {
+            format!(", in {} and {last}", first.join(", "))
         }
-        n => format!("images {} and {} more", shown.join(", "), n - SHOWN),
+        _ => {
+            let (shown, more) = (images[..SHOWN].join(", "), images.len() - SHOWN);
+            format!(", in {shown} and {more} more images")
+        }
     }
 }
 

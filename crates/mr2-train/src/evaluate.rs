@@ -1,7 +1,7 @@
 //! Evaluation: a pass over a loader that changes nothing.
 
 use candle_core::{DType, Tensor};
-use mr2_data::{Loader, LoaderConfig, Sampler};
+use mr2_data::{Epoch, Loader, LoaderConfig, Sampler};
 use mr2_metrics::{
     Confusion, ECE_BINS, SplitSource, arg_max, calibration, group_accuracy, softmax, thirds, top_k,
 };
@@ -29,26 +29,58 @@ pub fn evaluate(
     loader: &Loader,
     class_names: &[String],
 ) -> Result<Predictions> {
-    check_covers(loader)?;
-    let weight = model.head_weight();
-    let context = Ctx::new(weight.device(), weight.dtype(), Mode::Eval)?;
-    let (mut indices, mut labels, mut logits) = (Vec::new(), Vec::new(), Vec::new());
-    for batch in loader.epoch(0, 0) {
-        let batch = batch?;
-        let images = context.enter(&batch.images.to_dtype(weight.dtype())?)?;
-        let scores = model.forward(&context, &images)?;
-        logits.extend(host_f32(&scores)?);
-        labels.extend(batch.labels);
-        indices.extend(batch.indices);
+    let mut pass = Pass::new(model, loader)?;
+    while pass.batch()? {}
+    pass.predictions(class_names)
+}
+
+/// An evaluation under way, which can be given up between two batches.
+pub(crate) struct Pass<'a> {
+    model: &'a dyn Backbone,
+    context: Ctx,
+    batches: Epoch,
+    indices: Vec<u32>,
+    labels: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+impl<'a> Pass<'a> {
+    pub(crate) fn new(model: &'a dyn Backbone, loader: &Loader) -> Result<Self> {
+        check_covers(loader)?;
+        let weight = model.head_weight();
+        Ok(Self {
+            model,
+            context: Ctx::new(weight.device(), weight.dtype(), Mode::Eval)?,
+            batches: loader.epoch(0, 0),
+            indices: Vec::new(),
+            labels: Vec::new(),
+            logits: Vec::new(),
+        })
     }
-    let predictions = arg_max(&logits, class_names.len())?;
-    Ok(Predictions {
-        class_names: class_names.to_vec(),
-        indices,
-        labels,
-        predictions,
-        logits,
-    })
+
+    /// Evaluates the next batch; `false` when there is none.
+    pub(crate) fn batch(&mut self) -> Result<bool> {
+        let Some(batch) = self.batches.next().transpose()? else {
+            return Ok(false);
+        };
+        let images = batch.images.to_dtype(self.context.dtype())?;
+        let images = self.context.enter(&images)?;
+        let scores = self.model.forward(&self.context, &images)?;
+        self.logits.extend(host_f32(&scores)?);
+        self.labels.extend(batch.labels);
+        self.indices.extend(batch.indices);
+        Ok(true)
+    }
+
+    pub(crate) fn predictions(self, class_names: &[String]) -> Result<Predictions> {
+        Ok(Predictions {
+            class_names: class_names.to_vec(),
+            predictions: arg_max(&self.logits, class_names.len())?,
+            indices: self.indices,
+            labels: self.labels,
+            logits: self.logits,
+        })
+    }
 }
 
 /// Every image once.

@@ -34,6 +34,8 @@ pub enum Event<'a> {
     Epoch(&'a EpochRecord),
     /// A checkpoint was written.
     Saved(&'a Path),
-    /// Something that the user should know; it is logged with `tracing` as well.
+    /// The stop that was asked for was seen; the run is saved next.
+    Stopping,
+    /// Something that the user should know.
     Warning(&'a str),
 }

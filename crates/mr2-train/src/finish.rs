@@ -1,27 +1,27 @@
 //! The end of a run: the test part, evaluated once, and `result.json`.
 
-use std::time::Instant;
-
 use crate::config::Select;
 use crate::error::{Error, Result};
-use crate::evaluate::{evaluate, own_thirds, summarise};
+use crate::evaluate::{own_thirds, summarise};
 use crate::event::Event;
 use crate::report::{Correlations, EpochRecord, MeasuredOn, premise};
 use crate::result::{RESULT_FORMAT_VERSION, RunResult, Selected, Warning};
 use crate::run::Run;
+use crate::stop::StopFlag;
 
 const PREDICTIONS: &str = "predictions.safetensors";
 
 impl Run<'_> {
     /// Tests the selected weights and writes predictions and result, the result last: a folder
-    /// with a `result.json` is a finished run.
-    pub(crate) fn finish(mut self) -> Result<RunResult> {
+    /// with a `result.json` is a finished run. `None` where a stop is asked for on the way; the run
+    /// was saved before, and a resumed one begins with the test.
+    pub(crate) fn finish(mut self, stop: &StopFlag) -> Result<Option<RunResult>> {
         let selected = self.select()?;
         (self.observer)(&Event::Evaluating { test: true });
-        let clock = Instant::now();
-        let predictions = evaluate(self.job.model, self.job.test, self.job.class_names)?;
+        let Some(predictions) = self.evaluate(self.job.test, stop)? else {
+            return Ok(None);
+        };
         let test = summarise(&predictions)?;
-        self.progress.timings.evaluation_seconds += clock.elapsed().as_secs_f64();
         let (classes, spread_threshold) = self.class_series()?;
         let correlations = Correlations::new(MeasuredOn::Test, &test.class_accuracy, &classes)?;
         let seed = self.job.config.seed;
@@ -59,7 +59,7 @@ impl Run<'_> {
         let json = serde_json::to_vec_pretty(&result)
             .map_err(|e| Error::malformed(&self.dir.file("result.json"), e))?;
         self.dir.write("result.json", &json)?;
-        Ok(result)
+        Ok(Some(result))
     }
 
     /// Puts the selected weights into place.

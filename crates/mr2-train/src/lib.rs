@@ -91,6 +91,7 @@ pub mod error;
 pub mod evaluate;
 pub mod event;
 mod finish;
+mod format_version;
 pub mod metrics_log;
 pub mod objective;
 pub mod predictions;

@@ -1,14 +1,13 @@
 //! `metrics.jsonl`: one JSON object a line, in the order of steps, each step once.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::report::EpochRecord;
-use crate::run_folder::RunDir;
+use crate::run_folder::{RunDir, SyncFile, append};
 
 const NAME: &str = "metrics.jsonl";
 
@@ -52,33 +51,34 @@ pub struct StepRecord {
 }
 
 /// The open log of a run.
-#[derive(Debug)]
 pub(crate) struct MetricsLog {
-    file: File,
+    file: Box<dyn SyncFile>,
     path: PathBuf,
 }
 
 impl MetricsLog {
-    /// Opens the log as it was at `step`: later lines and a half-written one are dropped.
+    /// Opens the log as it was after `step` steps with `epochs` of them measured: later lines and a
+    /// half-written one are dropped.
     ///
     /// Returns the records of the epochs that are kept.
-    pub(crate) fn open_at(dir: &RunDir, step: u64) -> Result<(Self, Vec<EpochRecord>)> {
+    pub(crate) fn open_at(
+        dir: &RunDir,
+        step: u64,
+        epochs: u64,
+    ) -> Result<(Self, Vec<EpochRecord>)> {
         let path = dir.file(NAME);
         let text = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(Error::io(&path, "read the metrics")(e)),
         };
-        let (kept, epochs) = lines_until(&text, step);
+        let (kept, records) =
+            lines_until(&text, step, epochs).map_err(|reason| Error::malformed(&path, reason))?;
         if kept.len() != text.len() {
             dir.write(NAME, kept)?;
         }
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(Error::io(&path, "open the metrics"))?;
-        Ok((Self { file, path }, epochs))
+        let file = append(dir.files(), &path)?;
+        Ok((Self { file, path }, records))
     }
 
     pub(crate) fn append(&mut self, line: &Line) -> Result<()> {
@@ -92,28 +92,38 @@ impl MetricsLog {
     /// Brings the lines to the disk: a checkpoint must never be ahead of its metrics.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.file
-            .sync_data()
+            .sync()
             .map_err(Error::io(&self.path, "sync the metrics"))
     }
 }
 
-/// The leading lines that are whole and not past `step`.
-fn lines_until(text: &[u8], step: u64) -> (&[u8], Vec<EpochRecord>) {
+/// The leading lines up to `step`, with those of the first `epochs` epochs; `Err` is a sentence.
+///
+/// Only the last line can have been cut off in the middle. Another one that isn't metrics was damaged
+/// or written by another program: what follows it is not ours to drop.
+fn lines_until(
+    text: &[u8],
+    step: u64,
+    epochs: u64,
+) -> std::result::Result<(&[u8], Vec<EpochRecord>), String> {
     let mut end = 0;
-    let mut epochs = Vec::new();
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
+    let mut records = Vec::new();
+    for (number, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
         if !line.ends_with(b"\n") {
             break;
         }
-        match serde_json::from_slice::<Line>(line) {
-            Ok(line) if line.step() <= step => {
-                if let Line::Epoch(record) = line {
-                    epochs.push(*record);
-                }
+        let parsed: Line = serde_json::from_slice(line)
+            .map_err(|e| format!("line {} is no line of metrics: {e}", number + 1))?;
+        if parsed.step() > step {
+            break;
+        }
+        if let Line::Epoch(record) = parsed {
+            if record.epoch > epochs {
+                break;
             }
-            _ => break,
+            records.push(*record);
         }
         end += line.len();
     }
-    (&text[..end], epochs)
+    Ok((&text[..end], records))
 }

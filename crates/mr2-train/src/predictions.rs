@@ -15,6 +15,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::format_version;
 
 const FORMAT_VERSION: u32 = 1;
 const METADATA_KEY: &str = "mr2_predictions";
@@ -125,16 +126,10 @@ impl Predictions {
             .metadata()
             .as_ref()
             .and_then(|entries| entries.get(METADATA_KEY));
-        let header: Header = header
-            .ok_or_else(|| format!("its metadata has no entry {METADATA_KEY}"))
-            .and_then(|text| serde_json::from_str(text).map_err(|e| e.to_string()))
-            .map_err(refuse)?;
-        if header.format_version != FORMAT_VERSION {
-            return Err(refuse(format!(
-                "format version {}, and this program reads version {FORMAT_VERSION}",
-                header.format_version
-            )));
-        }
+        let header =
+            header.ok_or_else(|| refuse(format!("its metadata has no entry {METADATA_KEY}")))?;
+        format_version::check(header, FORMAT_VERSION).map_err(refuse)?;
+        let header: Header = serde_json::from_str(header).map_err(|e| refuse(e.to_string()))?;
         let column = |name: &str, dtype, shape: &[usize]| {
             words(&file, name, dtype, shape).map_err(|reason| Error::malformed(path, reason))
         };

@@ -15,6 +15,8 @@ pub(crate) struct Progress {
     /// Steps done. The schedule's position too: it is a function of the step.
     pub(crate) step: u64,
     pub(crate) steps_per_epoch: u64,
+    /// Epochs whose end was measured: one less than are done where a stop came before that.
+    pub(crate) epochs_measured: u64,
     /// Of the epoch that is under way, or was finished by the last step.
     pub(crate) counters: EpochCounters,
     pub(crate) best: Option<Best>,
@@ -50,6 +52,7 @@ impl Progress {
         Self {
             step: 0,
             steps_per_epoch,
+            epochs_measured: 0,
             counters: EpochCounters::zero(classes),
             best: None,
             timings: Timings {

@@ -5,6 +5,7 @@
 //! the loss of a run in which it changes little. What a term does to the features is its gradient.
 
 use candle_core::{DType, Tensor, Var};
+use mr2_data::Batch;
 use mr2_nn::graph::{Ctx, Mode};
 use mr2_stats::Pairs;
 
@@ -19,7 +20,12 @@ impl Run<'_> {
     ///
     /// Taken on a copy of the features and, through the head, in evaluation mode: no graph, buffer
     /// or random stream of the run is touched.
-    pub(crate) fn pulls(&self, features: &Tensor, pairs: &Pairs) -> Result<Option<Pulls>> {
+    pub(crate) fn pulls(
+        &self,
+        batch: &Batch,
+        features: &Tensor,
+        pairs: &Pairs,
+    ) -> Result<Option<Pulls>> {
         let features = Var::from_tensor(&features.detach())?;
         let context = Ctx::new(self.context.device(), self.context.dtype(), Mode::Eval)?;
         let StepLoss {
@@ -27,6 +33,7 @@ impl Run<'_> {
             representation,
             ..
         } = self.objective.loss(&StepInput {
+            batch,
             features: &features,
             logits: &self.job.model.head(&context, &features)?,
             pairs,

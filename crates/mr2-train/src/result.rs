@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Select, TrainConfig};
 use crate::error::{Error, Result};
+use crate::format_version;
 use crate::report::{ClassSeries, Correlations, EpochRecord, FailureSign};
 
 /// Version of the schema that this page documents.
@@ -49,7 +50,8 @@ pub struct RunResult {
     pub warnings: Vec<Warning>,
     /// Seconds, summed over all starts of the run.
     pub timings: Timings,
-    /// Versions of the program and its parts, as given by the caller.
+    /// Versions of the program and its parts, and the machine's CPU and threads, as given by the
+    /// caller for the last start.
     pub versions: BTreeMap<String, String>,
     /// File with labels, predictions and logits of the test part, in the run folder.
     pub predictions: String,
@@ -140,16 +142,8 @@ impl RunResult {
     pub fn read(run_folder: &Path) -> Result<Self> {
         let path = run_folder.join("result.json");
         let text = fs::read_to_string(&path).map_err(Error::io(&path, "read the result"))?;
-        let result: Self = serde_json::from_str(&text).map_err(|e| Error::malformed(&path, e))?;
-        if result.format_version != RESULT_FORMAT_VERSION {
-            return Err(Error::malformed(
-                &path,
-                format!(
-                    "format version {}, and this program reads version {RESULT_FORMAT_VERSION}",
-                    result.format_version
-                ),
-            ));
-        }
-        Ok(result)
+        format_version::check(&text, RESULT_FORMAT_VERSION)
+            .map_err(|reason| Error::malformed(&path, reason))?;
+        serde_json::from_str(&text).map_err(|e| Error::malformed(&path, e))
     }
 }

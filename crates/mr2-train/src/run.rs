@@ -80,8 +80,8 @@ impl<'a> Run<'a> {
             )?;
         }
         discard_after(dir, progress.step)?;
-        let (metrics, history) = MetricsLog::open_at(dir, progress.step)?;
-        let events = EventFile::create(&dir.file("tb"), progress.step)?;
+        let (metrics, history) = MetricsLog::open_at(dir, progress.step, progress.epochs_measured)?;
+        let events = EventFile::create(dir.files(), &dir.file("tb"), progress.step)?;
         progress.timings.starts += 1;
         let started = (Instant::now(), progress.timings.total_seconds);
         let context = Ctx::new(device, dtype, Mode::Train)?;
@@ -100,8 +100,8 @@ impl<'a> Run<'a> {
             events,
             started,
         };
-        if run.history.len() as u64 != run.progress.epochs_done() {
-            let (has, done) = (run.history.len(), run.progress.epochs_done());
+        if run.history.len() as u64 != run.progress.epochs_measured {
+            let (has, done) = (run.history.len(), run.progress.epochs_measured);
             warnings.push(format!(
                 "metrics.jsonl has {has} of {done} epochs; curves have gaps"
             ));
@@ -121,13 +121,16 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn warn(&mut self, message: &str) {
-        tracing::warn!("{message}");
         (self.observer)(&Event::Warning(message));
     }
 
     /// Trains to the end, or until a stop is asked for; says which by `true` for the end.
     pub(crate) fn train_until(&mut self, stop: &StopFlag) -> Result<bool> {
         let job = self.job;
+        // A stop may have come before the end of the last epoch was measured.
+        if self.at_end_of_epoch() && self.after_step(stop)? {
+            return Ok(false);
+        }
         while self.progress.step < self.total_steps() {
             let (epoch, first) = (self.progress.epochs_done(), self.progress.batches_done());
             if first == 0 {
@@ -140,7 +143,8 @@ impl<'a> Run<'a> {
                 let seconds = clock.elapsed().as_secs_f64();
                 self.progress.counters.seconds += seconds;
                 self.progress.timings.training_seconds += seconds;
-                if self.after_step(record, stop)? {
+                self.log_step(record)?;
+                if self.after_step(stop)? {
                     return Ok(false);
                 }
                 clock = Instant::now();
@@ -157,28 +161,35 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    /// Logs, ends the epoch, saves; `true` when the training is to stop here.
-    fn after_step(&mut self, record: StepRecord, stop: &StopFlag) -> Result<bool> {
-        let (step, config) = (self.progress.step, self.job.config);
-        let images_per_second = self.progress.counters.images_per_second();
-        (self.observer)(&Event::Step {
-            record: &record,
-            images_per_second,
-        });
-        let lr = record.lr;
-        if step.is_multiple_of(config.log_every_steps) {
-            self.log_step(record)?;
-        }
-        let improved = self.progress.batches_done() == 0 && self.end_epoch(lr)?;
+    /// Whether an epoch is done and not measured yet.
+    fn at_end_of_epoch(&self) -> bool {
+        self.progress.epochs_measured < self.progress.epochs_done()
+    }
+
+    /// Ends the epoch, saves; `true` when the training is to stop here.
+    fn after_step(&mut self, stop: &StopFlag) -> Result<bool> {
+        let (step, every) = (self.progress.step, self.job.config.checkpoint_every_steps);
+        let improved = self.at_end_of_epoch() && self.end_epoch(stop)?;
         let last = step == self.total_steps();
         let stopping = stop.is_set();
-        if improved || last || stopping || step.is_multiple_of(config.checkpoint_every_steps) {
+        if stopping {
+            (self.observer)(&Event::Stopping);
+        }
+        if improved || last || stopping || step.is_multiple_of(every) {
             self.save()?;
         }
         Ok(stopping)
     }
 
+    /// Tells of a step, and logs it where that is due.
     fn log_step(&mut self, record: StepRecord) -> Result<()> {
+        (self.observer)(&Event::Step {
+            record: &record,
+            images_per_second: self.progress.counters.images_per_second(),
+        });
+        if !record.step.is_multiple_of(self.job.config.log_every_steps) {
+            return Ok(());
+        }
         let scalars = [
             ("step/loss", record.loss),
             ("step/classification_loss", record.classification_loss),

@@ -104,6 +104,7 @@ impl Run<'_> {
         self.progress.timings.total_seconds = before + started.elapsed().as_secs_f64();
         self.refuse_overflown_weights()?;
         self.metrics.sync()?;
+        self.events.sync()?;
         let tensors = self.tensors()?;
         let state = serde_json::to_value(&self.progress)
             .map_err(|e| Error::malformed(Path::new("checkpoint"), e))?;
@@ -118,7 +119,7 @@ impl Run<'_> {
         for (name, tensor) in self.job.params.tensors() {
             if !sum(&tensor)?.is_finite() {
                 let what = format!("the weight {name}");
-                return Err(self.not_finite(&what, self.progress.step, Vec::new()));
+                return Err(self.not_finite(&what, self.progress.step, &[]));
             }
         }
         Ok(())

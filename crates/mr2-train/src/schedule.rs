@@ -60,7 +60,7 @@ impl ScheduleConfig {
             )),
         };
         let schedule = match self {
-            Self::Constant {} => Schedule::Constant,
+            Self::Constant {} => Schedule::Constant {},
             Self::WarmupCosine {
                 warmup_epochs,
                 start_factor,

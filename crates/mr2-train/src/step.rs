@@ -30,23 +30,24 @@ impl Run<'_> {
         let pairs = Pairs::new(&batch.labels, model.classes())?;
         self.statistics.observe(&features, &pairs)?;
         let input = StepInput {
+            batch,
             features: &features,
             logits: &logits,
             pairs: &pairs,
             label_smoothing: config.label_smoothing,
         };
-        self.objective.observe(&features, &pairs)?;
+        self.objective.observe(&input)?;
         let objective_loss = self.objective.loss(&input)?;
         let [loss, classification_loss, representation_loss] =
             self.finite_terms(&objective_loss, batch)?;
 
-        if self.progress.batches_done() == 0 {
-            self.progress.counters.pulls = self.pulls(&features, &pairs)?;
+        if self.progress.batches_done() == 0 && objective_loss.representation.is_some() {
+            self.progress.counters.pulls = self.pulls(batch, &features, &pairs)?;
         }
 
         let mut gradients = self.context.backward(&objective_loss.total)?;
         let grad_norm = self.clip(&mut gradients, batch)?;
-        let lr = config.optimizer.lr() * self.schedule.factor(self.progress.step);
+        let lr = self.learning_rate(self.progress.step);
         self.optimizer.step(&gradients, lr)?;
 
         let record = StepRecord {
@@ -80,7 +81,7 @@ impl Run<'_> {
                 .map(|(_, index)| *index)
                 .collect();
             if !bad.is_empty() {
-                return Err(self.not_finite(what, self.progress.step + 1, bad));
+                return Err(self.not_finite(what, self.progress.step + 1, &bad));
             }
         }
         Ok(scores)
@@ -98,7 +99,7 @@ impl Run<'_> {
         if terms.iter().all(|term| term.is_finite()) {
             return Ok(terms);
         }
-        Err(self.not_finite("the loss", self.progress.step + 1, batch.indices.clone()))
+        Err(self.not_finite("the loss", self.progress.step + 1, &batch.indices))
     }
 
     /// The norm of the gradients before they are clipped.
@@ -119,22 +120,28 @@ impl Run<'_> {
                 Some((name, _)) => self.not_finite(
                     &format!("the gradient of {name}"),
                     self.progress.step + 1,
-                    batch.indices.clone(),
+                    &batch.indices,
                 ),
             }
         })
     }
 
-    /// `step` is counted from 1.
-    pub(crate) fn not_finite(&self, what: &str, step: u64, images: Vec<u32>) -> Error {
+    /// The learning rate of a step, counted from 0.
+    pub(crate) fn learning_rate(&self, step: u64) -> f64 {
+        self.job.config.optimizer.lr() * self.schedule.factor(step)
+    }
+
+    /// `step` is counted from 1, `images` are places in the training set.
+    pub(crate) fn not_finite(&self, what: &str, step: u64, images: &[u32]) -> Error {
         let before = step.saturating_sub(1);
         let per_epoch = self.progress.steps_per_epoch;
+        let set = self.job.train.set();
         Error::NotFinite {
             what: what.to_string(),
             step,
             epoch: before / per_epoch + 1,
             batch: before % per_epoch + 1,
-            images,
+            images: images.iter().map(|&i| set.image_name(i as usize)).collect(),
         }
     }
 }

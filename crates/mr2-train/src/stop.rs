@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Shared flag; clones are the same flag.
 ///
-/// The loop reads it between steps. A signal handler sets it, and so may any observer.
+/// The loop reads it between steps, and between the batches of an evaluation. A signal handler sets it, and so may any observer.
 #[derive(Clone, Debug, Default)]
 pub struct StopFlag(Arc<AtomicBool>);
 

@@ -6,17 +6,15 @@
 //! are built. A record is its length, the masked CRC-32C of the length, a protobuf `Event`, and
 //! the masked CRC-32C of the event.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
+use crate::run_folder::{FileSystem, SyncFile, append};
 
 /// An event file; each start of a run has its own.
-#[derive(Debug)]
 pub struct EventFile {
-    file: File,
+    file: Box<dyn SyncFile>,
     path: PathBuf,
 }
 
@@ -27,8 +25,9 @@ impl EventFile {
     ///
     /// # Errors
     /// When the file can't be made or written.
-    pub fn create(folder: &Path, step: u64) -> Result<Self> {
-        let (file, path) = create_new(folder)?;
+    pub fn create(files: &dyn FileSystem, folder: &Path, step: u64) -> Result<Self> {
+        let path = new_name(folder);
+        let file = append(files, &path)?;
         let mut events = Self { file, path };
         events.write(&event(0, &bytes_field(3, b"brain.Event:2")))?;
         const SESSION_START: u64 = 1;
@@ -53,6 +52,16 @@ impl EventFile {
         self.write(&event(step, &bytes_field(5, &summary)))
     }
 
+    /// Brings the events to the disk.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn sync(&mut self) -> Result<()> {
+        self.file
+            .sync()
+            .map_err(Error::io(&self.path, "sync the TensorBoard events"))
+    }
+
     fn write(&mut self, event: &[u8]) -> Result<()> {
         self.file
             .write_all(&record(event))
@@ -61,17 +70,14 @@ impl EventFile {
 }
 
 /// A name that no file has: TensorBoard reads the files of a folder in the order of their names.
-fn create_new(folder: &Path) -> Result<(File, PathBuf)> {
+fn new_name(folder: &Path) -> PathBuf {
     let seconds = wall_time() as u64;
+    let name = |n| folder.join(format!("events.out.tfevents.{seconds:010}.{n:04}.mr2"));
     let mut n = 0;
-    loop {
-        let path = folder.join(format!("events.out.tfevents.{seconds:010}.{n:04}.mr2"));
-        match OpenOptions::new().append(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((file, path)),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => n += 1,
-            Err(e) => return Err(Error::io(&path, "make the TensorBoard file")(e)),
-        }
+    while name(n).exists() {
+        n += 1;
     }
+    name(n)
 }
 
 fn wall_time() -> f64 {

@@ -35,7 +35,7 @@ pub struct Job<'a> {
     pub test: &'a Loader,
     /// Names of the classes.
     pub class_names: &'a [String],
-    /// Versions to record in the result.
+    /// What to record in the result of the program and the machine.
     pub versions: &'a BTreeMap<String, String>,
 }
 
@@ -68,21 +68,20 @@ impl Job<'_> {
                 format!("the data has {data} classes, the model {model}"),
             );
         }
-        let test = self.test.set().split();
-        if test != Split::Test {
-            return refuse(
-                "test",
-                format!("needs a loader of the test part, got {test:?}"),
-            );
-        }
-        // Nothing but validation data may select, and by default the last epoch is tested anyway.
-        if let Some(part) = self.validation.map(|loader| loader.set().split())
-            && part != Split::Validation
-        {
-            return refuse(
-                "validation",
-                format!("needs a loader of the validation part, got {part:?}"),
-            );
+        // Nothing but the training part may train, and nothing but validation data may select.
+        let parts = [
+            ("train", Some(self.train), Split::Train),
+            ("validation", self.validation, Split::Validation),
+            ("test", Some(self.test), Split::Test),
+        ];
+        for (key, loader, part) in parts {
+            if let Some(found) = loader.map(|loader| loader.set().split())
+                && found != part
+            {
+                let part = format!("{part:?}").to_lowercase();
+                let reason = format!("needs a loader of the {part} part, got {found:?}");
+                return refuse(key, reason);
+            }
         }
         Ok(())
     }
@@ -148,11 +147,11 @@ pub fn train(
         }
     }
     let mut run = Run::begin(job, dir, observer)?;
-    if run.train_until(stop)? {
-        Ok(Outcome::Finished(Box::new(run.finish()?)))
-    } else {
-        Ok(Outcome::Stopped {
-            step: run.progress.step,
-        })
-    }
+    let trained = run.train_until(stop)?;
+    let step = run.progress.step;
+    let result = if trained { run.finish(stop)? } else { None };
+    Ok(match result {
+        Some(result) => Outcome::Finished(Box::new(result)),
+        None => Outcome::Stopped { step },
+    })
 }

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 pub use class_rows::{ClassRow, TakenFor};
 pub use measures::{Measure, Measures, Mistake};
-pub use predictions::{Audited, from_run};
+pub use predictions::{Audited, ScoreKind, from_run};
 pub use sections::report;
 
 use super::{Output, write_json};
@@ -55,9 +55,12 @@ FILE is one of
                 Labels and predictions are class names or indices from 0.
   .npz          NumPy arrays `labels` and `predictions`, one class index per image,
                 or `labels` and `logits`, one row per image and one column per class
+                (both predictions and logits only where they agree)
   a run folder of `mr2 train`, or its predictions.safetensors or predictions.csv
 
-Scores may be logits or probabilities; rows that are non-negative and sum to 1 are taken as probabilities.
+Scores, called logits in an .npz, may be logits or probabilities. Where all lie in [0, 1] and those of each
+image sum to 1 within 2 %, they are taken as probabilities and divided by their sum; where any lies outside,
+as logits. Otherwise say what they are with --scores.
 
 --json prints an object. Accuracies and shares are fractions of 1, classes are indices into class_names,
 intervals are {low, high} at 95 %, and what isn't known, such as the accuracy of a class without images, is null:
@@ -70,6 +73,7 @@ intervals are {low, high} at 95 %, and what isn't known, such as the accuracy of
   classes        worst first: class, name, images, correct, accuracy, interval, wrongly_predicted,
                  most_taken_for (class, name, images)
   mistakes       most frequent first: label, label_name, prediction, prediction_name, images, share, interval
+  scores         what they were taken as: logits or probabilities
   calibration    with scores: ece, bins (count, confidence, accuracy)
   bootstrap      resamples, level, seed of the intervals of measures
 
@@ -89,6 +93,9 @@ pub struct Args {
     /// Names of the classes in the order of their indices, or @FILE with one name a line.
     #[arg(long, num_args = 1.., value_name = "NAME")]
     classes: Vec<String>,
+    /// What the scores of the file are.
+    #[arg(long, value_enum, default_value_t = ScoreKind::Auto)]
+    scores: ScoreKind,
 }
 
 /// Runs the command.
@@ -106,7 +113,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
         .as_deref()
         .context("name a file with --predictions FILE")?;
     let classes = class_names::given(&args.classes)?;
-    let audited = predictions::read(path, classes.as_deref())?;
+    let audited = predictions::read(path, classes.as_deref(), args.scores)?;
     let report = sections::report(&audited)?;
     if let Some(folder) = &args.out {
         report.write(folder)?;

@@ -11,7 +11,7 @@ use std::io::Write;
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::{Output, set_threads};
+use super::{Output, Threads};
 
 /// Time the MR2 loss or a whole training step on random inputs; no data set is read.
 ///
@@ -38,9 +38,8 @@ enum Work {
 /// How to measure.
 #[derive(clap::Args)]
 struct Measure<const REPETITIONS: u32> {
-    /// Threads for the kernels; 0 for one per core.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    threads: Threads,
     /// Repetitions after the warm-up.
     #[arg(long, value_name = "N", default_value_t = REPETITIONS, value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
@@ -55,7 +54,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
         Work::Loss(args) => args.measure.threads,
         Work::Step(args) => args.measure.threads,
     };
-    set_threads(threads)?;
+    threads.apply()?;
     let (what, timing) = match &args.work {
         Work::Loss(args) => loss::time(args)?,
         Work::Step(args) => step::time(args)?,

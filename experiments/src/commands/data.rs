@@ -27,13 +27,15 @@ pub struct Args {
 enum Action {
     /// List the data sets, whether each is here, and where it can be had.
     ///
-    /// With --json, a list of objects: name, state (whole, missing or damaged), problem (null where it
-    /// is whole), folder, summary, source, licence.
+    /// With --json, a list of objects: name, state (here, missing or refused), problem (null where it
+    /// is here), folder, summary, source, licence.
     List,
-    /// Read a data set as training would, and say what was checked: files, checksums, counts, labels.
+    /// Read a data set as training would, and say what was checked: files, checksums, counts, labels,
+    /// and that every image can be decoded.
     ///
     /// With --json, an object: name, folder, images (of each part), classes (with the images of each
-    /// part), files (each with the checksum that it has, or null where none is known), label_order_checked.
+    /// part), files (each with the checksum that it has, or null where none is known; none for an image
+    /// folder), images_decoded (how many one by one), label_order_checked.
     Check {
         /// A name that `mr2 data list` prints, or the path of a descriptor.
         name: String,
@@ -56,9 +58,10 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
-    Whole,
+    /// It opens. The images of a folder are not decoded for it; `mr2 data check` does that.
+    Here,
     Missing,
-    Damaged,
+    Refused,
 }
 
 #[derive(Serialize)]
@@ -77,9 +80,9 @@ fn list(root: &Path, output: &Output, out: &mut dyn Write) -> Result<()> {
     for name in dataset_names(root)? {
         let (descriptor, folder) = descriptor(&name, root)?;
         let (state, problem) = match open(&descriptor, &folder, None) {
-            Ok(_) => (State::Whole, None),
+            Ok(_) => (State::Here, None),
             Err(error @ Error::NotFound { .. }) => (State::Missing, Some(error.to_string())),
-            Err(error) => (State::Damaged, Some(error.to_string())),
+            Err(error) => (State::Refused, Some(error.to_string())),
         };
         listed.push(Listed {
             name,
@@ -96,19 +99,19 @@ fn list(root: &Path, output: &Output, out: &mut dyn Write) -> Result<()> {
     }
     for data in &listed {
         let state = match data.state {
-            State::Whole => "here",
+            State::Here => "here",
             State::Missing => "not here",
-            State::Damaged => "damaged",
+            State::Refused => "refused",
         };
         writeln!(out, "{:20} {state:9} {}", data.name, data.summary)?;
         let folder = data.folder.display();
         match data.state {
-            State::Whole => writeln!(out, "{:31}in {folder}", "")?,
+            State::Here => writeln!(out, "{:31}in {folder}", "")?,
             State::Missing => {
                 writeln!(out, "{:31}from {}", "", data.source)?;
                 writeln!(out, "{:31}into {folder}", "")?;
             }
-            State::Damaged => writeln!(out, "{:31}`mr2 data check {}` says how", "", data.name)?,
+            State::Refused => writeln!(out, "{:31}`mr2 data check {}` says why", "", data.name)?,
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use candle_core::Device;
 use mr2_train::{LoadedWeights, Predictions, RunDir, RunResult, RunState, Weights};
 use serde::Serialize;
 
-use super::{Output, audit, set_threads, write_json};
+use super::{Output, Threads, audit, write_json};
 use crate::assemble::{Data, data, data_root, evaluation_loader, model};
 use crate::config::RunFile;
 use crate::report::files::FORMAT_VERSION;
@@ -21,7 +21,7 @@ use crate::report::files::FORMAT_VERSION;
 #[command(after_help = "\
 --json prints an object:
   format_version, run, split, checkpoint (the file), step and epoch of its weights
-  report         what `mr2 audit --json` prints of predictions
+  report         what `mr2 audit --json` prints of predictions, without its format_version
 
 Example:
   mr2 eval runs/mr2-seed1 --split validation --out validation.csv
@@ -42,9 +42,8 @@ pub struct Args {
     /// Write labels and predictions there, as .csv or (with logits) .safetensors.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Threads for the kernels; 0 for one per core.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    threads: Threads,
     /// Folder with the data sets' descriptors [default: datasets].
     #[arg(long, value_name = "DIR")]
     data_root: Option<PathBuf>,
@@ -80,7 +79,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
     let kind = args.out.as_deref().map(|path| kind_of(path, &args.run));
     let kind = kind.transpose()?;
     let data = data(&file.config, &data_root(args.data_root.as_deref()))?;
-    set_threads(args.threads)?;
+    args.threads.apply()?;
     let which = which(args, output)?;
     let (predictions, weights) = evaluate(args, &file, &data, &which)?;
     let LoadedWeights { path, step, epoch } = &weights;

@@ -84,11 +84,13 @@ pub fn main(out: &mut dyn Write) -> Result<u8> {
     Ok(0)
 }
 
-/// Sends the libraries' warnings (and more with `RUST_LOG`) to stderr.
+/// Sends the libraries' warnings (and more with `RUST_LOG`) to stderr; with `--quiet`, only errors.
 pub fn init_logging(output: &Output) {
     use tracing_subscriber::EnvFilter;
-    let level = if output.quiet { "error" } else { "warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = match output.quiet {
+        true => EnvFilter::new("error"),
+        false => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
+    };
     // A second initialisation (tests in one process) keeps the first.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -104,17 +106,31 @@ pub fn colours(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
-/// Sets the number of threads that the kernels use; 0 leaves it to the machine.
-///
-/// # Errors
-/// When the thread pool was already built.
-pub fn set_threads(threads: usize) -> Result<()> {
-    if threads > 0 {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()?;
+/// How many threads compute.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Threads {
+    /// Threads for the kernels; 0 for one per core.
+    ///
+    /// The same seed, machine and number of threads give the same bits; another number may change the last of
+    /// them. Candle's own operations on 65,536 numbers or more don't follow it: they take CANDLE_NUM_THREADS
+    /// from the environment, or else RAYON_NUM_THREADS, or else one thread per physical core.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+impl Threads {
+    /// Makes the thread pool of that size.
+    ///
+    /// # Errors
+    /// When the thread pool was already made.
+    pub fn apply(self) -> Result<()> {
+        if self.threads > 0 {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(self.threads)
+                .build_global()?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Prints `value` as JSON, and a line break.

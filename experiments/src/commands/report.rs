@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::Output;
 use crate::report::comparison::compare;
 use crate::report::document::Block;
-use crate::report::{run_folders, tables, terminal};
+use crate::report::{run_folders, settings, tables, terminal};
 
 /// Tables and plots from run folders, as Markdown, LaTeX, HTML and JSON.
 ///
@@ -66,6 +66,9 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
         if let Block::Claims { claims } = block {
             write!(out, "{}", terminal::render_claims(claims, style))?;
         }
+    }
+    if let Some(warning) = settings::beside_the_objective(&report.data.settings) {
+        writeln!(out, "{warning}")?;
     }
     if let Some(folder) = &args.out {
         writeln!(

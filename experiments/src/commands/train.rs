@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use mr2_train::{Outcome, RunDir, RunResult, RunState, Start};
 
-use super::{Output, set_threads, write_json};
+use super::{Output, Threads, write_json};
 use crate::assemble::{Data, data, data_root};
 use crate::config::RunFile;
 use crate::progress::Progress;
@@ -35,9 +35,8 @@ pub struct Args {
     /// Continue the run in the folder; a finished one is reported and left as it is.
     #[arg(long)]
     resume: bool,
-    /// Threads for the kernels; 0 for one per core.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    threads: Threads,
     /// Check everything, print the resolved run and its size, and train nothing.
     #[arg(long)]
     dry_run: bool,
@@ -63,7 +62,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
             args.out.display()
         );
     }
-    set_threads(args.threads)?;
+    args.threads.apply()?;
     let start = match RunDir::state_of(&args.out) {
         RunState::Empty if args.resume => {
             bail!(

@@ -2,11 +2,14 @@
 
 use mr2_metrics::{ClassReport, Metric, Premise, Verdict};
 
+use crate::report::premise::Margins;
+
 /// The measures that the line speaks of.
 const METRICS: [Metric; 3] = [Metric::Overall, Metric::Hard, Metric::WorstClass];
 
-/// The premise, and every difference to the report's reference that is decided.
-pub fn of(premise: Premise, report: &ClassReport) -> String {
+/// The premise, the margins that are made of something else, and every difference to the report's
+/// reference that is decided.
+pub fn of(premise: Premise, margins: &[Margins], report: &ClassReport) -> String {
     let premise = match premise {
         Premise::Held => "the paper's premise holds here: harder classes have the larger m + v",
         Premise::Reversed => {
@@ -22,7 +25,24 @@ pub fn of(premise: Premise, report: &ClassReport) -> String {
         ),
         false => decided.join(", "),
     };
-    format!("In short: {premise}; {differences}.")
+    let others = margins.iter().filter(|margins| !margins.of_the_paper());
+    let others: String = others.map(|m| format!("; {}", of_margins(m))).collect();
+    format!("In short: {premise}{others}; {differences}.")
+}
+
+/// Without it, the premise would read as the reason for what a method gains or loses.
+fn of_margins(margins: &Margins) -> String {
+    let Margins {
+        method,
+        source,
+        test,
+    } = margins;
+    let which = match test.verdict {
+        Premise::Held => "harder classes get the larger γ",
+        Premise::Reversed => "easier classes get the larger γ",
+        Premise::Undecided { .. } => "whether harder classes get the larger γ is undecided",
+    };
+    format!("{method} makes its margins of {source} instead, and {which}")
 }
 
 /// Such as "MR² is better than ERM in hard".
@@ -46,7 +66,7 @@ fn decided(report: &ClassReport) -> Vec<String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use mr2_metrics::{MethodRuns, ReportConfig, SeedRun};
+    use mr2_metrics::{MethodRuns, PremiseTest, ReportConfig, SeedRun};
 
     /// Images of each of the three classes.
     const IMAGES: usize = 100;
@@ -110,9 +130,29 @@ mod tests {
                 "whether the paper's premise holds here is undecided;",
             ),
         ] {
-            let line = of(premise, &report);
+            let line = of(premise, &[], &report);
             assert!(line.starts_with(&format!("In short: {words}")), "{line}");
         }
+    }
+
+    #[test]
+    fn margins_that_are_not_of_m_plus_v_are_told_apart_from_the_premise() {
+        let margins = |source, verdict| Margins {
+            method: "MR²".into(),
+            source,
+            test: PremiseTest {
+                rho: None,
+                p: None,
+                classes: 3,
+                verdict,
+            },
+        };
+        let paper = margins("m + v", Premise::Held);
+        let other = margins("v/m", Premise::Held);
+        let line = of(Premise::Reversed, &[paper, other], &report(&[]));
+        let said = "easier classes have the larger m + v; MR² makes its margins of v/m instead, and harder \
+                    classes get the larger γ; no difference";
+        assert!(line.contains(said), "{line}");
     }
 
     #[test]
@@ -122,7 +162,7 @@ mod tests {
             ("uniform", WORSE_IN_AN_EASY_CLASS),
             ("other", NOW_BETTER_NOW_WORSE),
         ]);
-        let line = of(Premise::Held, &report);
+        let line = of(Premise::Held, &[], &report);
         let (_, differences) = line.split_once("m + v; ").unwrap();
         assert_eq!(
             differences,
@@ -136,7 +176,7 @@ mod tests {
         let nothing =
             "no difference to ERM in overall accuracy, hard third or worst class is decided.";
         for others in [&[][..], &[("MR²", NOW_BETTER_NOW_WORSE), ("same", ERM)]] {
-            let line = of(Premise::Undecided { classes: 3 }, &report(others));
+            let line = of(Premise::Undecided { classes: 3 }, &[], &report(others));
             assert_eq!(line.split_once("undecided; ").unwrap().1, nothing);
         }
     }

@@ -50,7 +50,7 @@ pub enum Cell {
     Difference {
         /// Mean difference.
         mean: f64,
-        /// Its interval; `None` where n = 1.
+        /// Its interval; `None` where n = 1 or the difference is the same in every seed.
         interval: Option<Interval>,
         /// Whether the difference is exactly 0 in every seed.
         identical: bool,
@@ -73,15 +73,6 @@ pub enum Cell {
         /// The interval.
         interval: Interval,
         /// How its ends are written.
-        scale: Scale,
-    },
-    /// A number that others published: `70.9 (secondary)`, or `unknown`.
-    Published {
-        /// The number; `None` where it isn't known.
-        value: Option<f64>,
-        /// Where it was published.
-        source: String,
-        /// How it is written.
         scale: Scale,
     },
 }
@@ -198,14 +189,6 @@ impl Cell {
             } => {
                 format!("[{}, {}]", scale.write(*low), scale.write(*high))
             }
-            Self::Published {
-                value: Some(value),
-                source,
-                scale,
-            } => {
-                format!("{} ({source})", scale.write(*value))
-            }
-            Self::Published { value: None, .. } => "unknown".into(),
         }
     }
 
@@ -217,7 +200,7 @@ impl Cell {
             | Self::Estimate { .. }
             | Self::Range { .. } => true,
             Self::Difference { identical, .. } => !identical,
-            Self::Absent | Self::Text { .. } | Self::Published { .. } => false,
+            Self::Absent | Self::Text { .. } => false,
         }
     }
 
@@ -301,16 +284,5 @@ mod tests {
         assert_eq!(difference(-0.0102, None, false), "-1.0");
         assert_eq!(difference(-0.00001, None, false), "0.0");
         assert_eq!(difference(0.0, None, true), "identical");
-    }
-
-    #[test]
-    fn a_published_number_carries_its_source_and_an_unknown_one_is_not_invented() {
-        let cell = |value| Cell::Published {
-            value,
-            source: "secondary".into(),
-            scale: Scale::Percent,
-        };
-        assert_eq!(cell(Some(0.709)).plain(), "70.9 (secondary)");
-        assert_eq!(cell(None).plain(), "unknown");
     }
 }

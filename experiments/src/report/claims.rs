@@ -26,7 +26,6 @@ pub fn claims(report: &ClassReport) -> Vec<Claim> {
                     report.reference,
                     metric.title()
                 ),
-                published: None,
                 ours: Cell::difference(Some(&comparison.paired), Scale::Percent).plain(),
                 verdict: verdict.to_string(),
                 tone: match verdict {

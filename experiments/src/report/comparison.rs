@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use mr2_metrics::{ClassReport, MethodRuns, Premise, PremiseTest, ReportConfig, SeedRun, premise};
+use mr2_metrics::{ClassReport, MethodRuns, PremiseTest, ReportConfig, SeedRun};
 use serde::Serialize;
 
-use super::document::{Block, Claim, Document, Section, Tone};
+use super::document::{Block, Document, Section};
 use super::files::Report;
+use super::premise::{self, Margins};
 use super::run_folders::{FinishedRun, Found};
+use super::settings::{self, Setting};
 use super::{sections, tables};
-
-/// Draws for the premise's p beyond ten classes, and their seed.
-const PERMUTATIONS: usize = 100_000;
-const PERMUTATION_SEED: u64 = 0;
 
 /// The numbers behind the report, for `report.json`.
 #[derive(Clone, Debug, Serialize)]
@@ -24,6 +22,10 @@ pub struct Comparison {
     pub class_report: ClassReport,
     /// Whether harder classes have the larger m + v in the reference runs.
     pub premise: PremiseTest,
+    /// Which classes get the larger margin, for each method with a margin for each class.
+    pub margins: Vec<Margins>,
+    /// Where the methods' run files differ; values in the order of the table's rows.
+    pub settings: Vec<Setting>,
     /// The runs that went in.
     pub runs: Vec<RunEntry>,
 }
@@ -59,22 +61,25 @@ pub fn compare(found: &Found, reference: Option<&str>) -> Result<Report<Comparis
     let method_runs: Vec<MethodRuns<'_>> = methods.iter().map(runs_of).collect();
     let (base, others) = method_runs.split_first().context("no method")?;
     let report = ClassReport::new(base, others, names.len(), &ReportConfig::standard())?;
-    let premise = premise_of(&report, &methods[0])?;
+    let premise = premise::of_reference(&report, &methods[0])?;
+    let margins = premise::margins(&report, &methods)?;
+    let run_files: Vec<_> = methods.iter().map(|m| &m.runs[0].settings).collect();
+    let settings = settings::differing(&run_files);
     let mut plots = BTreeMap::new();
     let sections = vec![
         accuracy_section(&report, names),
-        verdict_section(&report, &premise, methods[0].name),
+        verdict_section(&report, &premise, &margins),
         sections::classes(&methods, &report, names, &mut plots),
         sections::mistakes(&methods, names, &mut plots)?,
         sections::training(&methods, names, &report, &mut plots),
-        sections::runs(found),
+        sections::runs(found, &report, &settings),
     ];
     let document = Document {
         title: format!(
             "Class-wise report: {}",
             methods[0].runs[0].setting("data.dataset")
         ),
-        summary: summary(&methods, &report, found),
+        summary: summary(&methods, &report, &settings, found),
         sections: sections
             .into_iter()
             .filter(|s| !s.blocks.is_empty())
@@ -84,6 +89,8 @@ pub fn compare(found: &Found, reference: Option<&str>) -> Result<Report<Comparis
         class_names: names.clone(),
         class_report: report,
         premise,
+        margins,
+        settings,
         runs: found.runs.iter().map(entry).collect(),
     };
     Ok(Report {
@@ -150,31 +157,12 @@ fn runs_of<'a>(method: &Method<'a>) -> MethodRuns<'a> {
     }
 }
 
-/// On the seeds' means of accuracy and of m + v.
-fn premise_of(report: &ClassReport, reference: &Method<'_>) -> Result<PremiseTest> {
-    let row = report.rows.first().context("no reference row")?;
-    let moments: Vec<&[Option<f64>]> = reference
-        .runs
-        .iter()
-        .map(|r| r.result.classes.second_moment.as_slice())
-        .collect();
-    let mean = |class: usize| {
-        let known: Vec<f64> = moments
-            .iter()
-            .filter_map(|m| m.get(class).copied().flatten())
-            .collect();
-        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
-    };
-    let moments: Vec<Option<f64>> = (0..report.classes).map(mean).collect();
-    Ok(premise(
-        &row.class_accuracy,
-        &moments,
-        PERMUTATIONS,
-        PERMUTATION_SEED,
-    )?)
-}
-
-fn summary(methods: &[Method<'_>], report: &ClassReport, found: &Found) -> Vec<String> {
+fn summary(
+    methods: &[Method<'_>],
+    report: &ClassReport,
+    settings: &[Setting],
+    found: &Found,
+) -> Vec<String> {
     let images: u64 = report.class_counts.iter().sum();
     let backbones: std::collections::BTreeSet<String> = found
         .runs
@@ -200,6 +188,7 @@ fn summary(methods: &[Method<'_>], report: &ClassReport, found: &Found) -> Vec<S
         ),
         format!("Methods: {}.", list(described.collect())),
     ];
+    lines.extend(settings::beside_the_objective(settings));
     let versions: std::collections::BTreeSet<String> = found
         .runs
         .iter()
@@ -244,31 +233,8 @@ fn accuracy_section(report: &ClassReport, names: &[String]) -> Section {
     }
 }
 
-fn verdict_section(report: &ClassReport, premise: &PremiseTest, reference: &str) -> Section {
-    let rho = premise
-        .rho
-        .map_or("undefined".into(), |rho| format!("{rho:+.2}"));
-    let p = match premise.p {
-        None => "p undefined".to_string(),
-        Some(p) if p < 5e-5 => "p < 0.0001".to_string(),
-        Some(p) => format!("p = {p:.4}"),
-    };
-    let mut claims = vec![Claim {
-        claim: format!(
-            "The premise: classes that are harder for {reference} have the larger m + v"
-        ),
-        published: None,
-        ours: format!(
-            "ρ(test accuracy, m + v) = {rho}, {p}, K = {}",
-            premise.classes
-        ),
-        verdict: premise.verdict.to_string(),
-        tone: match premise.verdict {
-            Premise::Held => Tone::For,
-            Premise::Reversed => Tone::Against,
-            Premise::Undecided { .. } => Tone::Open,
-        },
-    }];
+fn verdict_section(report: &ClassReport, premise: &PremiseTest, margins: &[Margins]) -> Section {
+    let mut claims = premise::claims(&report.reference, premise, margins);
     claims.extend(super::claims::claims(report));
     Section {
         title: "What the numbers say".into(),
@@ -276,8 +242,8 @@ fn verdict_section(report: &ClassReport, premise: &PremiseTest, reference: &str)
             Block::Claims { claims },
             Block::text(format!(
                 "ρ is Spearman's rank correlation over classes, p its two-sided permutation p; held or reversed means p ≤ {}. \
-                 A method is better or worse where its interval over seeds excludes 0; the intervals are not corrected for \
-                 their number.",
+                 A method is better or worse where its interval over seeds excludes 0, and undecided where it has none; the \
+                 intervals are not corrected for their number.",
                 mr2_metrics::PREMISE_LEVEL
             )),
         ],

@@ -92,8 +92,6 @@ pub struct Figure {
 pub struct Claim {
     /// The statement.
     pub claim: String,
-    /// What the paper says, with its source; `None` where it says nothing.
-    pub published: Option<String>,
     /// Our numbers.
     pub ours: String,
     /// In words: better, undecided at n = 3, …
@@ -165,27 +163,11 @@ impl Block {
 impl Claim {
     /// The claims as a table, for the formats that have no block of their own for them.
     pub fn table(claims: &[Self]) -> Table {
-        let published = claims.iter().any(|c| c.published.is_some());
-        let mut columns = vec![
-            Column::words("claim"),
-            Column::words("here"),
-            Column::words("verdict"),
-        ];
-        if published {
-            columns.insert(1, Column::words("paper"));
-        }
-        let mut table = Table::new("What the numbers say", columns);
+        let columns = ["claim", "here", "verdict"].map(Column::words);
+        let mut table = Table::new("What the numbers say", columns.into());
         for claim in claims {
-            let mut row = vec![
-                Cell::text(&claim.claim),
-                Cell::text(&claim.ours),
-                Cell::text(&claim.verdict),
-            ];
-            if published {
-                let cell = claim.published.as_ref().map_or(Cell::Absent, Cell::text);
-                row.insert(1, cell);
-            }
-            table.rows.push(row);
+            let cells = [&claim.claim, &claim.ours, &claim.verdict].map(Cell::text);
+            table.rows.push(cells.into());
         }
         table
     }

@@ -55,7 +55,13 @@ pub fn markdown(text: &str) -> String {
 /// Text of a LaTeX document.
 pub fn latex(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars().map(printable) {
+    let mut characters = text.chars().map(printable).peekable();
+    while let Some(c) = characters.next() {
+        // c̄ and s̄ are a letter and a line above it.
+        if c.is_ascii_alphabetic() && characters.next_if_eq(&'\u{304}').is_some() {
+            escaped.push_str(&format!("\\ensuremath{{\\bar{{{c}}}}}"));
+            continue;
+        }
         match c {
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
                 escaped.push('\\');
@@ -134,6 +140,52 @@ mod tests {
             "\\textbackslash{}input\\{x\\}\\textasciicircum{}\\textasciitilde{}"
         );
         assert_eq!(html("\"'"), "&quot;&#39;");
+    }
+
+    #[test]
+    fn a_letter_with_a_line_above_is_mathematics() {
+        assert_eq!(
+            latex("s\u{304}, c\u{304} = 2"),
+            "\\ensuremath{\\bar{s}}, \\ensuremath{\\bar{c}} = 2"
+        );
+    }
+
+    /// What a Rust file says outside comments and tests.
+    fn spoken(path: &std::path::Path) -> String {
+        let source = std::fs::read_to_string(path).expect("a source file");
+        let program = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let code = program
+            .lines()
+            .map(|line| line.split("//").next().unwrap_or_default());
+        code.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn every_sign_that_reports_are_written_with_is_one_that_pdflatex_knows() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut folders: Vec<_> = [
+            "experiments/src/report",
+            "experiments/src/commands/audit",
+            "crates/mr2-train/src/report",
+        ]
+        .map(|folder| root.join(folder))
+        .into();
+        let mut bars = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).expect("a source folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|end| end == "rs") {
+                    // The rule of a table, on terminals only.
+                    let text = latex(&spoken(&path).replace('─', ""));
+                    let unknown: String = text.chars().filter(|c| !c.is_ascii()).collect();
+                    assert_eq!(unknown, "", "in {}", path.display());
+                    bars += text.matches("\\bar{").count();
+                }
+            }
+        }
+        assert!(bars > 0, "s̄ and c̄ stand in warnings");
     }
 
     #[test]

@@ -13,7 +13,6 @@ fn table() -> Table {
         Column::words("method"),
         Column::shares("overall"),
         Column::numbers("hard"),
-        Column::words("paper"),
     ];
     let mut table = Table::new("Accuracy in %", columns);
     let difference = |identical| Cell::Difference {
@@ -26,11 +25,6 @@ fn table() -> Table {
         n: 3,
         scale: Scale::Percent,
     };
-    let published = |value| Cell::Published {
-        value,
-        source: "secondary".into(),
-        scale: Scale::Percent,
-    };
     let mean = MeanSd {
         mean: 0.8534,
         sd: Some(0.0041),
@@ -40,14 +34,10 @@ fn table() -> Table {
         Cell::text("<script>&_%|"),
         Cell::measure(Some(mean), Scale::Percent),
         difference(false),
-        published(Some(0.709)),
     ]);
-    table.rows.push(vec![
-        Cell::text("ERM"),
-        Cell::Absent,
-        difference(true),
-        published(None),
-    ]);
+    table
+        .rows
+        .push(vec![Cell::text("ERM"), Cell::Absent, difference(true)]);
     table.notes.push("Thirds: cross-fitted.".into());
     table
 }
@@ -55,7 +45,6 @@ fn table() -> Table {
 fn document() -> Document {
     let claim = Claim {
         claim: "MR² against ERM, hard".into(),
-        published: Some("+1.8 (secondary)".into()),
         ours: "+0.5 [-0.3, +1.2]".into(),
         verdict: "undecided at n = 3".into(),
         tone: Tone::Open,
@@ -93,16 +82,16 @@ fn markdown_is_as_written_here() {
 
 **Accuracy in %**
 
-| method | overall | hard | paper |
-| :--- | ---: | ---: | :--- |
-| &lt;script&gt;&amp;\\_%\\| | 85.3 ± 0.4 (3) | +0.5 [-0.3, +1.2] | 70.9 (secondary) |
-| ERM | – | identical | unknown |
+| method | overall | hard |
+| :--- | ---: | ---: |
+| &lt;script&gt;&amp;\\_%\\| | 85.3 ± 0.4 (3) | +0.5 [-0.3, +1.2] |
+| ERM | – | identical |
 
 Thirds: cross-fitted.
 
-| claim | paper | here | verdict |
-| :--- | :--- | :--- | :--- |
-| MR² against ERM, hard | +1.8 (secondary) | +0.5 \\[-0.3, +1.2\\] | undecided at n = 3 |
+| claim | here | verdict |
+| :--- | :--- | :--- |
+| MR² against ERM, hard | +0.5 \\[-0.3, +1.2\\] | undecided at n = 3 |
 
 ![Accuracy of \"a\" &amp; b](plots/accuracy.svg)
 
@@ -119,12 +108,12 @@ fn a_latex_table_is_as_written_here() {
 \\begin{table}[htbp]
 \\centering
 \\caption{Accuracy in \\%}
-\\begin{tabular}{lrrl}
+\\begin{tabular}{lrr}
 \\toprule
-method & overall & hard & paper \\\\
+method & overall & hard \\\\
 \\midrule
-\\textless{}script\\textgreater{}\\&\\_\\%\\textbar{} & ${85.3 \\pm 0.4\\ (3)}$ & ${+0.5\\ [-0.3,\\ +1.2]}$ & 70.9 (secondary) \\\\
-ERM & -- & identical & unknown \\\\
+\\textless{}script\\textgreater{}\\&\\_\\%\\textbar{} & ${85.3 \\pm 0.4\\ (3)}$ & ${+0.5\\ [-0.3,\\ +1.2]}$ \\\\
+ERM & -- & identical \\\\
 \\bottomrule
 \\end{tabular}
 \\par\\footnotesize Thirds: cross-fitted.
@@ -157,13 +146,13 @@ fn a_html_table_is_as_written_here() {
 <div class=\"scroll\">
 <table>
 <thead><tr><th scope=\"col\">method</th><th scope=\"col\" class=\"right\">overall</th>\
-<th scope=\"col\" class=\"right\">hard</th><th scope=\"col\">paper</th></tr></thead>
+<th scope=\"col\" class=\"right\">hard</th></tr></thead>
 <tbody>
 <tr><th scope=\"row\" class=\"words\" title=\"&lt;script&gt;&amp;_%|\">&lt;script&gt;&amp;_%|</th>\
 <td class=\"right bar\" style=\"--share:85.3%\">85.3 <small>± 0.4 (3)</small></td>\
-<td class=\"right\">+0.5 <small>[-0.3, +1.2]</small></td><td class=\"words\">70.9 (secondary)</td></tr>
+<td class=\"right\">+0.5 <small>[-0.3, +1.2]</small></td></tr>
 <tr><th scope=\"row\" class=\"words\" title=\"ERM\">ERM</th><td class=\"right\">–</td>\
-<td class=\"right\">identical</td><td class=\"words\">unknown</td></tr>
+<td class=\"right\">identical</td></tr>
 </tbody>
 </table>
 </div>
@@ -201,10 +190,10 @@ fn a_terminal_table_is_aligned() {
         terminal::render_table(&table(), plain),
         "\
 Accuracy in %
-method               overall               hard  paper
-─────────────────────────────────────────────────────────────────
-<script>&_%|  85.3 ± 0.4 (3)  +0.5 [-0.3, +1.2]  70.9 (secondary)
-ERM                        –          identical  unknown
+method               overall               hard
+───────────────────────────────────────────────
+<script>&_%|  85.3 ± 0.4 (3)  +0.5 [-0.3, +1.2]
+ERM                        –          identical
 Thirds: cross-fitted.
 "
     );
@@ -226,7 +215,7 @@ fn a_note_that_several_tables_share_is_printed_once_below_them() {
         lines[lines.len() - 3..],
         ["", "Thirds: cross-fitted.", "Mean over seeds."]
     );
-    assert!(text.contains("unknown\n\nDifferences\nmethod"), "{text}");
+    assert!(text.contains("identical\n\nDifferences\nmethod"), "{text}");
 }
 
 #[test]
@@ -240,7 +229,7 @@ fn a_narrow_terminal_gets_blocks_that_repeat_the_first_column() {
         text.lines().all(|line| line.chars().count() <= 40),
         "{text}"
     );
-    assert_eq!(text.matches("<script>&_%|").count(), 3);
+    assert_eq!(text.matches("<script>&_%|").count(), 2);
 }
 
 #[test]

@@ -139,12 +139,8 @@ fn render_claims(claims: &[Claim]) -> String {
             Tone::Against => "against",
             Tone::Open => "open",
         };
-        let published = claim
-            .published
-            .as_ref()
-            .map_or(String::new(), |p| format!(" Paper: {}.", escape(p)));
         text.push_str(&format!(
-            "<li class=\"{tone}\"><strong>{}</strong>{}: {}.{published}</li>\n",
+            "<li class=\"{tone}\"><strong>{}</strong>{}: {}.</li>\n",
             escape(&claim.verdict),
             escape(&claim.claim),
             escape(&claim.ours),

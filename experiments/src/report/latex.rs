@@ -93,12 +93,10 @@ fn column(table: &Table, index: usize) -> &'static str {
 fn render_claims(claims: &[Claim]) -> String {
     let mut text = String::from("\\begin{itemize}\n");
     for claim in claims {
-        let mut item = format!("{}: {}.", escape(&claim.claim), escape(&claim.ours));
-        if let Some(published) = &claim.published {
-            item.push_str(&format!(" Paper: {}.", escape(published)));
-        }
         text.push_str(&format!(
-            "\\item {item} \\textbf{{{}}}\n",
+            "\\item {}: {}. \\textbf{{{}}}\n",
+            escape(&claim.claim),
+            escape(&claim.ours),
             escape(&claim.verdict)
         ));
     }

@@ -17,8 +17,10 @@ pub mod html;
 pub mod latex;
 pub mod markdown;
 pub mod plots;
+pub mod premise;
 pub mod run_folders;
 mod sections;
+pub mod settings;
 pub mod tables;
 pub mod terminal;
 

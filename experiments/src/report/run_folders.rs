@@ -9,14 +9,7 @@ use mr2_train::predictions::Predictions;
 use mr2_train::result::RunResult;
 use toml::{Table, Value};
 
-/// Keys in which runs of one method may differ.
-const FREE_KEYS: [&str; 5] = [
-    "name",
-    "training.seed",
-    "training.checkpoint_every_steps",
-    "training.log_every_steps",
-    "data.loader_workers",
-];
+use super::settings::differing;
 
 /// One finished run.
 #[derive(Clone, Debug)]
@@ -69,7 +62,7 @@ pub fn find(folders: &[PathBuf]) -> Result<Found> {
             read_inside(folder, &mut found)?;
         }
     }
-    check_same_classes(&found.runs)?;
+    check_same_data(&found.runs)?;
     check_same_settings(&found.runs)?;
     check_seeds(&found.runs)?;
     Ok(found)
@@ -180,20 +173,29 @@ fn without_seed(name: &str) -> String {
     }
 }
 
-fn check_same_classes(runs: &[FinishedRun]) -> Result<()> {
+fn check_same_data(runs: &[FinishedRun]) -> Result<()> {
     let Some(first) = runs.first() else {
         return Ok(());
     };
+    let (key, names) = ("data.dataset", &first.result.class_names);
     for run in runs {
-        if run.result.class_names != first.result.class_names {
-            bail!(
-                "{} and {} have different classes ({} and {}); report runs on the same data set only",
-                first.folder.display(),
-                run.folder.display(),
-                first.result.class_names.len(),
-                run.result.class_names.len()
-            );
-        }
+        let own = &run.result.class_names;
+        let differing = names.iter().zip(own).find(|(a, b)| a != b);
+        let problem = if run.setting(key) != first.setting(key) {
+            let (a, b) = (first.setting(key), run.setting(key));
+            format!("were trained on different data sets (`{a}` and `{b}`)")
+        } else if own.len() != names.len() {
+            format!("have different classes ({} and {})", names.len(), own.len())
+        } else if let Some((a, b)) = differing {
+            format!("name a class differently (`{a}` and `{b}`)")
+        } else {
+            continue;
+        };
+        bail!(
+            "{} and {} {problem}; report runs on the same data set only",
+            first.folder.display(),
+            run.folder.display()
+        );
     }
     Ok(())
 }
@@ -220,8 +222,9 @@ fn check_same_settings(runs: &[FinishedRun]) -> Result<()> {
     let mut first_of: BTreeMap<&str, &FinishedRun> = BTreeMap::new();
     for run in runs {
         let first = *first_of.entry(&run.method).or_insert(run);
-        let keys = differing_keys(&first.settings, &run.settings);
-        if !keys.is_empty() {
+        let differing = differing(&[&first.settings, &run.settings]);
+        if !differing.is_empty() {
+            let keys: Vec<&str> = differing.iter().map(|s| s.key.as_str()).collect();
             bail!(
                 "{} and {} are both named `{}` but differ in {}; give each its own `name` in its run file",
                 first.folder.display(),
@@ -232,34 +235,6 @@ fn check_same_settings(runs: &[FinishedRun]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Dotted keys whose values differ, apart from [`FREE_KEYS`].
-fn differing_keys(a: &Table, b: &Table) -> Vec<String> {
-    let (mut flat_a, mut flat_b) = (BTreeMap::new(), BTreeMap::new());
-    flatten("", a, &mut flat_a);
-    flatten("", b, &mut flat_b);
-    let all: std::collections::BTreeSet<&String> = flat_a.keys().chain(flat_b.keys()).collect();
-    all.into_iter()
-        .filter(|key| flat_a.get(*key) != flat_b.get(*key) && !FREE_KEYS.contains(&key.as_str()))
-        .cloned()
-        .collect()
-}
-
-fn flatten<'a>(prefix: &str, table: &'a Table, into: &mut BTreeMap<String, &'a Value>) {
-    for (key, value) in table {
-        let key = if prefix.is_empty() {
-            key.clone()
-        } else {
-            format!("{prefix}.{key}")
-        };
-        match value {
-            Value::Table(inner) => flatten(&key, inner, into),
-            value => {
-                into.insert(key, value);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -278,17 +253,5 @@ mod tests {
         ] {
             assert_eq!(without_seed(name), method);
         }
-    }
-
-    #[test]
-    fn runs_of_one_name_may_differ_in_the_seed_only() {
-        let table = |text: &str| toml::from_str::<Table>(text).expect("valid TOML");
-        let a = table("name = 'x'\n[training]\nseed = 1\nepochs = 2\nobjective = { kind = 'erm' }");
-        let b = table("name = 'x'\n[training]\nseed = 2\nepochs = 3\nobjective = { kind = 'mr2' }");
-        assert_eq!(
-            differing_keys(&a, &b),
-            ["training.epochs", "training.objective.kind"]
-        );
-        assert!(differing_keys(&a, &a).is_empty());
     }
 }

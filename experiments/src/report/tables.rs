@@ -8,29 +8,30 @@ use super::document::{Column, Table};
 /// Up to this many classes the members of each third are listed.
 const LISTED_CLASSES: usize = 40;
 
-const MAIN: [Metric; 6] = [
+const MAIN: [Metric; 7] = [
     Metric::Overall,
     Metric::Easy,
     Metric::Medium,
     Metric::Hard,
     Metric::WorstClass,
+    Metric::OwnMinimum,
     Metric::Gap,
 ];
-const FURTHER: [Metric; 7] = [
+const FURTHER: [Metric; 6] = [
     Metric::MeanRecall,
     Metric::WorstDecile,
-    Metric::OwnMinimum,
     Metric::Cvar,
     Metric::MacroF1,
     Metric::Top5,
     Metric::Ece,
 ];
 
-/// Overall, thirds, worst class and gap of each method.
+/// Overall, thirds, worst class, own minimum and gap of each method.
 pub fn main_table(report: &ClassReport) -> Table {
     let mut table = metric_table("Accuracy in %", report, &MAIN);
     table.notes.push(MEAN_NOTE.into());
     table.notes.push(chosen_on(report));
+    table.notes.push(OWN_NOTE.into());
     table
 }
 
@@ -41,20 +42,33 @@ pub fn headline(report: &ClassReport) -> Vec<Table> {
     tables
 }
 
-/// What doesn't fit beside it: recall, decile, CVaR, F1, top-5, calibration.
+/// What doesn't fit beside it: recall, F1, top-5, calibration, and decile and CVaR where they say more.
 pub fn further_table(report: &ClassReport) -> Table {
-    let mut table = metric_table("Further measures in %", report, &FURTHER);
+    let one_in_ten = report.splits.iter().all(|s| s.worst_decile.len() == 1);
+    let repeated = |m: &Metric| one_in_ten && matches!(m, Metric::WorstDecile | Metric::Cvar);
+    let metrics: Vec<Metric> = FURTHER.into_iter().filter(|m| !repeated(m)).collect();
+    let mut table = metric_table("Further measures in %", report, &metrics);
     table.notes.push(MEAN_NOTE.into());
-    table.notes.push(chosen_on(report));
-    table.notes.push(format!(
-        "Own minimum and CVaR (mean of the worst {:.0} % of the classes) are chosen on the very run they \
-         describe, so they lie below what those classes would have in a new run. ECE: lower is better.",
-        report.config.cvar_alpha * 100.0
-    ));
+    if one_in_ten {
+        table.notes.push(
+            "With at most ten classes, worst decile and CVaR (the mean of a run's own worst tenth) are worst \
+             class and own minimum, and so left out."
+                .into(),
+        );
+    } else {
+        table.notes.push(chosen_on(report));
+        table.notes.push(format!(
+            "CVaR: mean of the worst {:.0} % of a run's own classes, which lies low as the own minimum does.",
+            report.config.cvar_alpha * 100.0
+        ));
+    }
+    table.notes.push("ECE: lower is better.".into());
     table
 }
 
 const MEAN_NOTE: &str = "Mean ± standard deviation over seeds (number of seeds).";
+const OWN_NOTE: &str = "Own minimum: the lowest accuracy of a class in the run itself. It is chosen on the very run that \
+                        it describes, so it lies below what that class would have in a new run.";
 
 fn metric_table(title: &str, report: &ClassReport, metrics: &[Metric]) -> Table {
     let known = |metric: &Metric| report.rows.iter().any(|row| row.cell(*metric).is_some());
@@ -86,11 +100,12 @@ fn summary(row: &MethodRow, metric: Metric) -> Option<MeanSd> {
 pub fn difference_table(report: &ClassReport) -> Option<Table> {
     let title = format!("Difference to {} in percentage points", report.reference);
     let mut table = comparison_table(title, report, |comparison| {
-        Cell::difference(Some(&comparison.paired), Scale::Percent)
+        Some(Cell::difference(Some(&comparison.paired), Scale::Percent))
     })?;
     table.notes.push(format!(
-        "Mean of the paired differences over the seeds that both have [Student's t interval at {:.0} %]; \
-         one seed has no interval. Identical means exactly equal in every seed.",
+        "Mean of the paired differences over the seeds that both have [Student's t interval at {:.0} %]. One \
+         seed has no interval, nor has a difference that is the same in every seed: there is no spread to \
+         judge it by. Identical means exactly equal in every seed.",
         report.config.level * 100.0
     ));
     table.notes.push(chosen_on(report));
@@ -105,14 +120,13 @@ pub fn image_table(report: &ClassReport) -> Option<Table> {
         report.reference
     );
     let mut table = comparison_table(title, report, |comparison| {
-        let interval = comparison.image_bootstrap.as_ref().map(|b| b.interval);
-        Cell::Difference {
+        Some(Cell::Difference {
             mean: comparison.paired.mean,
-            interval,
+            interval: Some(comparison.image_bootstrap.as_ref()?.interval),
             identical: comparison.paired.identical,
             n: comparison.paired.n,
             scale: Scale::Percent,
-        }
+        })
     })?;
     table.notes.push(format!(
         "Bootstrap over test images at {:.0} % ({} resamples within classes, seed {}): how much the \
@@ -129,7 +143,7 @@ pub fn image_table(report: &ClassReport) -> Option<Table> {
 fn comparison_table(
     title: String,
     report: &ClassReport,
-    cell: impl Fn(&mr2_metrics::Comparison) -> Cell,
+    cell: impl Fn(&mr2_metrics::Comparison) -> Option<Cell>,
 ) -> Option<Table> {
     let others: Vec<&MethodRow> = report
         .rows
@@ -137,7 +151,8 @@ fn comparison_table(
         .filter(|row| row.name != report.reference)
         .collect();
     let compared = |row: &MethodRow, metric: Metric| {
-        row.cell(metric).and_then(|c| c.against_reference.clone())
+        let comparison = row.cell(metric)?.against_reference.as_ref();
+        comparison.and_then(&cell)
     };
     let known = |m: &Metric| others.iter().any(|row| compared(row, *m).is_some());
     let metrics: Vec<Metric> = MAIN.into_iter().filter(known).collect();
@@ -152,7 +167,7 @@ fn comparison_table(
         cells.extend(
             metrics
                 .iter()
-                .map(|&m| compared(row, m).map_or(Cell::Absent, |c| cell(&c))),
+                .map(|&m| compared(row, m).unwrap_or(Cell::Absent)),
         );
         table.rows.push(cells);
     }

@@ -12,8 +12,20 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The largest member that is read. CIFAR-100's training batch has 155 MB.
-const MAX_MEMBER: u64 = 1 << 30;
+/// The most that an archive may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// What comes out of the decompressor, members that are skipped included.
+    unpacked: u64,
+    /// The members that are read, all together: they are in memory at the same time.
+    members: u64,
+}
+
+/// CIFAR's batches have 186 MB.
+const LIMITS: Limits = Limits {
+    unpacked: MAX_BYTES,
+    members: 1 << 30,
+};
 
 /// Where the batches are.
 pub(crate) enum Batches<'a> {
@@ -48,21 +60,28 @@ pub(crate) fn open<'a>(
 ) -> Result<Batches<'a>> {
     match archive {
         None => Ok(Batches::Unpacked(files)),
-        Some(archive) => open_archive(files, archive, &wanted.concat()),
+        Some(archive) => {
+            let (path, packed) = (files.path(archive), files.read(archive)?);
+            let members = read_members(&path, &packed, &wanted.concat(), LIMITS)?;
+            Ok(Batches::Archive(path, members))
+        }
     }
 }
 
-fn open_archive<'a>(files: &Files, archive: &str, wanted: &[String]) -> Result<Batches<'a>> {
-    let path = files.path(archive);
-    let packed = files.read(archive)?;
-    // The limit is on what comes out of the decompressor, members that we skip included.
+fn read_members(
+    path: &Path,
+    packed: &[u8],
+    wanted: &[String],
+    limits: Limits,
+) -> Result<HashMap<String, Vec<u8>>> {
     let limited = Limited {
-        inner: MultiGzDecoder::new(&packed[..]),
-        left: MAX_BYTES,
+        inner: MultiGzDecoder::new(packed),
+        limit: limits.unpacked,
+        left: limits.unpacked,
     };
     let mut reader = tar::Archive::new(limited);
-    let failed = |cause: io::Error| Error::unpack(&path, cause);
-    let mut members = HashMap::new();
+    let failed = |cause: io::Error| Error::unpack(path, cause);
+    let (mut members, mut kept) = (HashMap::new(), 0u64);
     // Raw: a long name would be read into memory whole, and the batches have short ones.
     for entry in reader.entries().map_err(failed)?.raw(true) {
         let mut entry = entry.map_err(failed)?;
@@ -72,16 +91,16 @@ fn open_archive<'a>(files: &Files, archive: &str, wanted: &[String]) -> Result<B
             continue;
         }
         let size = entry.size();
-        if size > MAX_MEMBER {
-            let (path, what) = (path.join(name), "a member of the archive");
+        kept = kept.saturating_add(size);
+        if kept > limits.members {
             return Err(Error::TooLarge {
-                path,
-                what,
-                bytes: size,
-                limit: MAX_MEMBER,
+                path: path.join(name),
+                what: "this batch of the archive with those before it",
+                bytes: kept,
+                limit: limits.members,
             });
         }
-        let bytes = read_up_to(&mut entry, size, MAX_MEMBER).map_err(failed)?;
+        let bytes = read_up_to(&mut entry, size, size).map_err(failed)?;
         if (bytes.len() as u64) < size {
             let found = bytes.len() as u64;
             return Err(Error::Truncated {
@@ -92,12 +111,13 @@ fn open_archive<'a>(files: &Files, archive: &str, wanted: &[String]) -> Result<B
         }
         members.insert(name.to_string(), bytes);
     }
-    Ok(Batches::Archive(path, members))
+    Ok(members)
 }
 
 /// A reader that fails, rather than ends, after so many bytes.
 struct Limited<R> {
     inner: R,
+    limit: u64,
     left: u64,
 }
 
@@ -106,7 +126,8 @@ impl<R: Read> Read for Limited<R> {
         let count = self.inner.read(buffer)?;
         self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
             io::Error::other(format!(
-                "unpacks to more than the limit of {MAX_BYTES} bytes"
+                "it unpacks to more than the limit of {} bytes",
+                self.limit
             ))
         })?;
         Ok(count)
@@ -203,4 +224,70 @@ fn read_batch(
         interleave_planes(&row, pixels);
     }
     Ok(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    /// What is read of an archive of files of zeros, where `a` and `b` are wanted.
+    fn read(files: &[(&str, usize)], limits: Limits) -> std::result::Result<Vec<String>, String> {
+        let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::best()));
+        for &(name, size) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(size as u64);
+            let content = vec![0; size];
+            archive
+                .append_data(&mut header, name, &content[..])
+                .unwrap();
+        }
+        let packed = archive.into_inner().unwrap().finish().unwrap();
+        let wanted = ["a", "b"].map(String::from);
+        let members = read_members(Path::new("x.tar.gz"), &packed, &wanted, limits)
+            .map_err(|error| error.to_string())?;
+        let mut names: Vec<_> = members.into_keys().collect();
+        names.sort();
+        Ok(names)
+    }
+
+    #[test]
+    fn members_that_are_skipped_count_against_what_an_archive_may_unpack_to() {
+        let limits = |unpacked| Limits {
+            unpacked,
+            members: 2_000,
+        };
+        let files = [("a", 1_000), ("other", 1 << 20), ("b", 1_000)];
+        assert_eq!(read(&files, limits(2 << 20)).unwrap(), ["a", "b"]);
+        assert_eq!(
+            read(&files, limits(1 << 20)).unwrap_err(),
+            "x.tar.gz: cannot be unpacked: it unpacks to more than the limit of 1048576 bytes. The \
+             file is damaged: get it again"
+        );
+    }
+
+    #[test]
+    fn the_members_that_are_kept_have_a_limit_together_and_a_repeated_one_counts_again() {
+        let limits = Limits {
+            unpacked: 1 << 20,
+            members: 2_500,
+        };
+        assert_eq!(
+            read(&[("a", 1_000), ("b", 1_500)], limits).unwrap(),
+            ["a", "b"]
+        );
+        for second in ["a", "b"] {
+            assert_eq!(
+                read(&[("a", 1_000), (second, 1_501)], limits).unwrap_err(),
+                format!(
+                    "x.tar.gz/{second}: this batch of the archive with those before it is at least \
+                     2501 bytes, over the limit of 2500. The file is damaged, hostile or not of \
+                     this data set"
+                )
+            );
+        }
+    }
 }

@@ -74,8 +74,7 @@ fn read_one(
         Some(_) => parse(&path, MultiGzDecoder::new(&bytes[..]), magic, want)?,
         None => parse(&path, &bytes[..], magic, want)?,
     };
-    let plain = name.strip_suffix(".gz").unwrap_or(&name);
-    files.check_content(plain, &path, &[&header, &payload])?;
+    files.check_content(&name, &[&header, &payload])?;
     Ok((path, sizes, payload))
 }
 

@@ -4,6 +4,7 @@ use super::Part;
 use crate::error::{Error, Result};
 use crate::image_set::{ImageSet, Split};
 use crate::source::Source;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,16 +13,15 @@ const EXTENSIONS: [&str; 10] = [
     "jpg", "jpeg", "png", "gif", "bmp", "webp", "tif", "tiff", "jpe", "jfif",
 ];
 
-/// How deep folders may nest below a class.
-const MAX_DEPTH: usize = 8;
-
 /// Reads a folder of class folders, as one set.
 ///
-/// Subfolders of a class are searched too; hidden files and files that are not named like images
-/// are left out. Images are decoded when they are used, by content, to `channels` channels.
+/// Subfolders of a class are searched too, through links as well; hidden files and files that are not
+/// named like images are left out. Images come in torchvision's order, and are decoded when they are
+/// used, by content, to `channels` channels.
 ///
 /// # Errors
-/// A folder that cannot be read, has no class folders, or has a class folder without images.
+/// A folder that cannot be read, has no class folders, has a class folder without images, or leads to
+/// the same folder twice.
 pub fn read_image_folder(
     folder: &Path,
     name: &str,
@@ -57,7 +57,7 @@ pub(crate) fn class_names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Reads the images of `classes` in `folder`, in the order of the classes and of file names.
+/// Reads the images of `classes` in `folder`, in the order of the classes.
 pub(crate) fn read(
     folder: &Path,
     classes: &[String],
@@ -76,11 +76,12 @@ pub(crate) fn read(
         return Err(Error::folder(folder, reason));
     }
     let (mut paths, mut labels) = (Vec::new(), Vec::new());
+    let mut seen = HashMap::new();
     for (label, class) in (0u32..).zip(classes) {
         let class_folder = folder.join(class);
         let before = paths.len();
         if class_folder.is_dir() {
-            collect(&class_folder, MAX_DEPTH, &mut paths)?;
+            collect(&class_folder, &mut seen, &mut paths)?;
         }
         if paths.len() == before && missing == Missing::Refused {
             let reason = format!("has no images. Expected files named like {EXTENSIONS:?}");
@@ -101,20 +102,47 @@ pub(crate) fn read(
     })
 }
 
-fn collect(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<()> {
-    for path in entries(folder)? {
-        if path.is_dir() {
-            // Not through links: they may lead back to where we come from.
-            if depth > 1 && !path.is_symlink() {
-                collect(&path, depth - 1, paths)?;
+/// Appends the images of a class: those of its folder, then those of each subfolder.
+fn collect(
+    class_folder: &Path,
+    seen: &mut HashMap<PathBuf, PathBuf>,
+    paths: &mut Vec<PathBuf>,
+) -> Result<()> {
+    let mut found = Vec::new();
+    let mut folders = vec![class_folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        check_new(&folder, seen)?;
+        let mut images = Vec::new();
+        for path in entries(&folder)? {
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_image_name(&path) {
+                images.push(path);
+            } else {
+                tracing::warn!(file = %path.display(), "left out: not named like an image");
             }
-        } else if is_image_name(&path) {
-            paths.push(path);
-        } else {
-            tracing::warn!(file = %path.display(), "left out: not named like an image");
         }
+        found.push((folder, images));
     }
+    // torchvision's order, by the whole name: `a-b` before `a/c`; paths compare part by part.
+    found.sort_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
+    paths.extend(found.into_iter().flat_map(|(_, images)| images));
     Ok(())
+}
+
+/// Links may lead back to where we come from, without end, or to another class.
+fn check_new(folder: &Path, seen: &mut HashMap<PathBuf, PathBuf>) -> Result<()> {
+    let real = fs::canonicalize(folder).map_err(|cause| Error::io(folder, cause))?;
+    match seen.insert(real, folder.to_path_buf()) {
+        Some(first) => {
+            let reason = format!(
+                "is the same folder as {}. Remove the link: its images would count twice",
+                first.display()
+            );
+            Err(Error::folder(folder, reason))
+        }
+        None => Ok(()),
+    }
 }
 
 fn is_image_name(path: &Path) -> bool {

@@ -102,13 +102,14 @@ impl Transform {
 
     /// Checks the settings.
     fn validate(&self) -> Result<()> {
-        let side = |field: &'static str, side: usize| match side {
-            1..=MAX_SIDE => Ok(()),
+        let within = |least: usize, field: &'static str, side: usize| match side {
+            _ if (least..=MAX_SIDE).contains(&side) => Ok(()),
             _ => Err(Error::config(
                 field,
-                format!("expected 1 to {MAX_SIDE}, got {side}"),
+                format!("expected {least} to {MAX_SIDE}, got {side}"),
             )),
         };
+        let side = |field, side| within(1, field, side);
         match self {
             Transform::Resize { height, width, .. } => {
                 side("resize.height", *height).and(side("resize.width", *width))
@@ -116,7 +117,7 @@ impl Transform {
             Transform::ResizeShortSide { size, .. } => side("resize_short_side.size", *size),
             Transform::CentreCrop { size } => side("centre_crop.size", *size),
             Transform::RandomCrop { size, padding } => {
-                side("random_crop.size", *size).and(side("random_crop.padding", *padding + 1))
+                side("random_crop.size", *size).and(within(0, "random_crop.padding", *padding))
             }
             Transform::RandomResizedCrop(crop) => crop.validate(),
             Transform::HorizontalFlip { p } if !(0.0..=1.0).contains(p) => Err(Error::config(

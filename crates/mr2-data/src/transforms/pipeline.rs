@@ -26,8 +26,9 @@ impl Pipeline {
             if let Transform::Normalize { mean, std } = transform {
                 if index + 1 != transforms.len() {
                     let reason = format!(
-                        "it is step {index} of {}, expected last: the other \
+                        "it is step {} of {}, expected last: the other \
                          steps work on bytes",
+                        index + 1,
                         transforms.len()
                     );
                     return Err(Error::config("normalize", reason));
@@ -41,11 +42,6 @@ impl Pipeline {
     /// The steps.
     pub fn transforms(&self) -> &[Transform] {
         &self.transforms
-    }
-
-    /// True if a step depends on random numbers.
-    pub fn is_random(&self) -> bool {
-        self.transforms.iter().any(Transform::is_random)
     }
 
     /// Checks that images of so many channels can be normalised.
@@ -68,8 +64,10 @@ impl Pipeline {
     /// The result is (channels, height, width) in f32, on the CPU.
     ///
     /// # Errors
-    /// A step that does not fit the image, as a crop larger than it.
+    /// A step that does not fit the image, as a crop larger than it; an image whose bytes are not
+    /// those of its size.
     pub fn apply(&self, image: &Image, draws: &mut Draws) -> Result<Tensor> {
+        image.check()?;
         self.check_channels(image.channels)?;
         let mut canvas = Canvas::default();
         canvas.load(image);

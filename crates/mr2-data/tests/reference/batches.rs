@@ -1,10 +1,11 @@
 //! Loader, samplers and the validation part.
 
-use crate::fixtures::patterned;
+use crate::fixtures::{self, patterned};
 use mr2_data::candle_core::Device;
 use mr2_data::{
-    Batch, ImageSet, Interpolation, Loader, LoaderConfig, Pipeline, RandomResizedCrop, Sampler,
-    Source, Split, Transform, ValidationConfig, carve, pixel_statistics,
+    Batch, Draws, ImageSet, Interpolation, Loader, LoaderConfig, Pipeline, RandomResizedCrop,
+    Sampler, Source, Split, Transform, ValidationConfig, carve, pixel_statistics,
+    read_image_folder,
 };
 use std::sync::Arc;
 
@@ -239,6 +240,62 @@ fn class_balanced_goes_through_a_class_before_it_repeats_an_image() {
 }
 
 #[test]
+fn the_images_of_a_class_take_turns_also_where_k_does_not_divide_their_number() {
+    // Five batches of two images of each class: ten draws from 5 images and from 15.
+    let labels: Vec<u32> = [vec![0; 5], vec![1; 15]].concat();
+    let set = Arc::new(patterned(labels, 2, 8, 3));
+    let sampler = Sampler::ClassBalanced {
+        classes_per_batch: 2,
+        images_per_class: 2,
+    };
+    let config = LoaderConfig {
+        images_per_batch: 4,
+        ..config(sampler, 0)
+    };
+    let loader = Loader::new(set, augmentation(), config, &Device::Cpu).unwrap();
+    for number in 0..20 {
+        let mut drawn = [0; 20];
+        for (indices, _, _) in epoch(&loader, number, 0) {
+            indices.iter().for_each(|&index| drawn[index as usize] += 1);
+        }
+        assert_eq!(drawn[..5], [2; 5], "epoch {number}");
+        assert!(drawn[5..].iter().all(|&times| times <= 1), "{drawn:?}");
+    }
+}
+
+#[test]
+fn batches_of_image_files_hold_the_files_images_for_any_number_of_workers() {
+    let folder = fixtures::folder().join("folder/train");
+    let set = Arc::new(read_image_folder(&folder, "flowers", Split::Train, 3).unwrap());
+    let loader = |workers| {
+        let config = config(Sampler::Shuffled, workers);
+        Loader::new(set.clone(), augmentation(), config, &Device::Cpu).unwrap()
+    };
+    let expected = epoch(&loader(0), 1, 0);
+    for workers in [1, 3] {
+        assert!(
+            epoch(&loader(workers), 1, 0) == expected,
+            "{workers} workers"
+        );
+    }
+    let mut seen = Vec::new();
+    for (indices, labels, values) in expected {
+        let size = values.len() / indices.len();
+        for ((&index, label), found) in indices.iter().zip(labels).zip(values.chunks(size)) {
+            let image = set.image(index as usize).unwrap();
+            let mut draws = Draws::for_image(11, 1, u64::from(index));
+            let alone = augmentation().apply(&image, &mut draws).unwrap();
+            let alone = alone.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert!(alone.iter().map(|v| v.to_bits()).eq(found.iter().copied()));
+            assert_eq!(label, set.labels()[index as usize]);
+            seen.push(index);
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, (0..9).collect::<Vec<u32>>());
+}
+
+#[test]
 fn evaluation_gives_every_image_in_order_without_augmentation() {
     let pipeline = Pipeline::new(vec![Transform::CentreCrop { size: 4 }]).unwrap();
     let loader = Loader::for_evaluation(set(), pipeline, 16, 2, &Device::Cpu).unwrap();
@@ -340,4 +397,22 @@ fn pixel_statistics_are_the_mean_and_deviation_of_all_pixels() {
     // Values 0, 0.2, 0.4, 1: mean 0.4, variance (0.16 + 0.04 + 0 + 0.36) / 4.
     assert!((statistics.mean[0] - 0.4).abs() < 1e-12);
     assert!((statistics.std[0] - 0.14f64.sqrt()).abs() < 1e-12);
+}
+
+#[test]
+fn pixel_statistics_of_ten_million_nearly_equal_pixels_lose_no_digit() {
+    let (height, width) = (2_500, 4_000);
+    let mut pixels = vec![255; height * width];
+    pixels[0] = 254;
+    let source = Source::Memory {
+        pixels,
+        height,
+        width,
+        channels: 1,
+    };
+    let set = ImageSet::new("white", Split::Train, vec!["a".into()], vec![0], source).unwrap();
+    let n = (height * width) as f64;
+    let expected = (n - 1.0).sqrt() / n / 255.0;
+    let found = pixel_statistics(&set).unwrap().std[0];
+    assert!((found / expected - 1.0).abs() < 1e-14, "{found} {expected}");
 }

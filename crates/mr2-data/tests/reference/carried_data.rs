@@ -2,8 +2,7 @@
 
 use mr2_data::candle_core::Device;
 use mr2_data::{
-    Checksum, Descriptor, Layout, Loader, Pipeline, Transform, ValidationConfig, open,
-    pixel_statistics,
+    Checksum, Descriptor, Loader, Pipeline, Transform, ValidationConfig, open, pixel_statistics,
 };
 use std::path::{Path, PathBuf};
 
@@ -51,38 +50,6 @@ fn every_descriptor_is_valid_and_named_as_its_file() {
             listed.contains(&format!("]({file})")),
             "{file} is not in datasets/README.md"
         );
-    }
-}
-
-#[test]
-fn checksums_are_of_files_that_a_layout_reads() {
-    for (file, descriptor) in descriptors() {
-        let mut read = Vec::new();
-        for layout in descriptor.layouts {
-            match layout {
-                Layout::Idx {
-                    train_images,
-                    train_labels,
-                    test_images,
-                    test_labels,
-                } => {
-                    for name in [train_images, train_labels, test_images, test_labels] {
-                        read.extend([format!("{name}.gz"), name]);
-                    }
-                }
-                Layout::CifarPickle {
-                    archive: Some(archive),
-                    ..
-                } => read.push(archive),
-                Layout::CifarPickle { train, test, .. }
-                | Layout::CifarBinary { train, test, .. }
-                | Layout::HubParquet { train, test, .. } => read.extend([train, test].concat()),
-                Layout::ImageFolder { .. } => {}
-            }
-        }
-        for name in descriptor.checksums.keys() {
-            assert!(read.contains(name), "{file}: nothing reads {name}");
-        }
     }
 }
 

@@ -99,7 +99,7 @@ fn a_missing_data_set_says_what_was_looked_for_and_where_to_get_it() {
     damaged.says(
         "data set tiny: no layout of it is complete under ROOT. Looked for: \
          train-labels-idx1-ubyte, plain_text/train-00000-of-00001.parquet. Get it from \
-         https://example.org/data and put it there, or name the folder that it is in as the data root",
+         https://example.org/data and put it there",
     );
 }
 
@@ -439,9 +439,9 @@ fn an_archive_member_that_announces_too_much_is_refused() {
     let path = damaged.folder.path().join("cifar-10-python.tar.gz");
     std::fs::write(path, archive_member(5 << 30)).unwrap();
     damaged.says(
-        "ROOT/cifar-10-python.tar.gz/cifar-10-batches-py/data_batch_1: a member of the archive is \
-         at least 5368709120 bytes, over the limit of 1073741824. The file is damaged, hostile or \
-         not of this data set",
+        "ROOT/cifar-10-python.tar.gz/cifar-10-batches-py/data_batch_1: this batch of the archive \
+         with those before it is at least 5368709120 bytes, over the limit of 1073741824. The file \
+         is damaged, hostile or not of this data set",
     );
 }
 
@@ -565,6 +565,20 @@ fn image_folders_of_another_layout_are_refused() {
     let damaged = new();
     std::fs::remove_file(damaged.folder.path().join("test/daisy/l.png")).unwrap();
     damaged.says("ROOT/test: has no images in any of its class folders");
+    let damaged = new();
+    let tulips = damaged.folder.path().join("train/tulip");
+    std::os::unix::fs::symlink("daisy", tulips).unwrap();
+    damaged.says(
+        "ROOT/train/tulip: is the same folder as ROOT/train/daisy. Remove the link: its images \
+         would count twice",
+    );
+    let damaged = new();
+    let nested = damaged.folder.path().join("train/rose/nested");
+    std::os::unix::fs::symlink("..", nested.join("up")).unwrap();
+    damaged.says(
+        "ROOT/train/rose/nested/up: is the same folder as ROOT/train/rose. Remove the link: its \
+         images would count twice",
+    );
     let empty = tempfile::tempdir().unwrap();
     let message = read_image_folder(empty.path(), "x", Split::Test, 3)
         .unwrap_err()
@@ -595,8 +609,8 @@ fn a_descriptor_that_contradicts_itself_names_the_key() {
     };
     check(|d| d.channels = 2, "`channels`: expected 1 or 3, got 2");
     check(
-        |d| d.mean = vec![],
-        "`mean`: expected 1 finite numbers, got []",
+        |d| d.mean = vec![0.5; 2],
+        "`mean`: expected 1 finite numbers, got [0.5, 0.5]",
     );
     check(
         |d| d.std = vec![f64::NAN],
@@ -645,6 +659,56 @@ fn a_descriptor_that_contradicts_itself_names_the_key() {
         }
     };
     cifar(labels, "`labels_per_record`: expected 1 or 2, got 3");
+}
+
+#[test]
+fn a_checksum_that_no_layout_compares_is_refused() {
+    let content = || Checksum::ContentSha256("00".to_string());
+    let md5 = || Checksum::Md5("00".to_string());
+    let check = |damaged: Damaged, name: &str, sum: Checksum| {
+        let damaged = damaged.describe(|d| {
+            d.checksums.insert(name.to_string(), sum);
+        });
+        damaged.says(&format!(
+            "descriptor of tiny: `checksums`: no layout compares {name:?} with a sum of this kind. \
+             `md5` and `sha256` are of a file that a layout names; `content_sha256` is of an IDX \
+             file, listed without `.gz`; the images of a folder have none"
+        ));
+    };
+    check(Damaged::idx(), "train-images", md5());
+    check(Damaged::idx(), "train-images-idx3-ubyte.gz", content());
+    let record = "cifar-10-batches-bin/test_batch.bin";
+    check(Damaged::cifar10(2), record, content());
+    // Of what is in the archive, not of a file.
+    let batch = "cifar-10-batches-py/test_batch";
+    check(Damaged::cifar10(1), batch, md5());
+    let folder = Damaged::new("folder", descriptor("tiny", 0, folders(None)));
+    check(folder, "train/daisy/a_png.jpg", md5());
+}
+
+#[test]
+fn a_fingerprint_of_the_label_order_needs_labels_of_one_byte() {
+    let damaged = Damaged::cifar10(2).describe(|d| {
+        d.label_order_md5 = Some("00".to_string());
+        d.classes = (0..300).map(|class| class.to_string()).collect();
+    });
+    // The labels are those of 10 classes, so that this is about the order.
+    assert!(damaged.message().contains("MD5 of the training labels is"));
+    let root = tempfile::tempdir().unwrap();
+    for part in ["train", "test"] {
+        for class in 0..257 {
+            let folder = root.path().join(format!("{part}/{class:03}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("x.png"), "").unwrap();
+        }
+    }
+    let mut many = descriptor("many", 0, folders(None));
+    many.label_order_md5 = Some("00".to_string());
+    says(
+        open(&many, root.path(), None),
+        "descriptor of many: `label_order_md5`: is over labels of one byte, at most 256 classes, but \
+         there are 257",
+    );
 }
 
 #[test]
@@ -794,7 +858,7 @@ fn a_pipeline_that_cannot_work_names_the_key() {
     let flip = |p| Transform::HorizontalFlip { p };
     check(
         vec![normalize(&[0.5], &[0.5]), flip(0.5)],
-        "`normalize`: it is step 0 of 2, expected last: the other steps work on bytes",
+        "`normalize`: it is step 1 of 2, expected last: the other steps work on bytes",
     );
     check(
         vec![normalize(&[0.5], &[])],
@@ -816,6 +880,12 @@ fn a_pipeline_that_cannot_work_names_the_key() {
         vec![Transform::CentreCrop { size: 0 }],
         "`centre_crop.size`: expected 1 to 8192, got 0",
     );
+    let pad = |padding| vec![Transform::RandomCrop { size: 8, padding }];
+    assert!(Pipeline::new(pad(0)).is_ok());
+    for padding in [8193, usize::MAX] {
+        let got = format!("`random_crop.padding`: expected 0 to 8192, got {padding}");
+        check(pad(padding), &got);
+    }
     let crop = |scale, ratio| {
         Transform::RandomResizedCrop(RandomResizedCrop {
             size: 8,
@@ -832,6 +902,42 @@ fn a_pipeline_that_cannot_work_names_the_key() {
         vec![crop([0.1, 1.0], [2.0, 1.0])],
         "`random_resized_crop.ratio`: expected 0 < smallest <= largest, got [2, 1]",
     );
+}
+
+#[test]
+fn an_image_whose_bytes_are_not_those_of_its_size_is_refused() {
+    let resize = Transform::Resize {
+        height: 4,
+        width: 4,
+        interpolation: Interpolation::Bilinear,
+    };
+    for steps in [vec![], vec![resize]] {
+        let pipeline = Pipeline::new(steps).unwrap();
+        for (bytes, height, width, channels) in [
+            (0, 0, 0, 3),
+            (0, 0, 5, 1),
+            (11, 2, 2, 3),
+            (13, 2, 2, 3),
+            (8, 2, 2, 2),
+            (16, 2, 2, 4),
+            (0, 2, 2, 0),
+            (4, usize::MAX, 2, 1),
+        ] {
+            let image = Image {
+                pixels: vec![0; bytes].into(),
+                height,
+                width,
+                channels,
+            };
+            says(
+                pipeline.apply(&image, &mut Draws::for_image(0, 0, 0)),
+                &format!(
+                    "`image`: expected height x width x channels bytes, at least one pixel and 1 or \
+                     3 channels, got {height} x {width} x {channels} and {bytes} bytes"
+                ),
+            );
+        }
+    }
 }
 
 #[test]

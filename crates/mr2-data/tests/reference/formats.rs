@@ -133,8 +133,53 @@ fn right_checksums_of_every_kind_pass() {
             Checksum::Md5(md5("t10k-labels-idx1-ubyte")),
         ),
     ];
-    descriptor.checksums = sums.map(|(name, sum)| (name.to_string(), sum)).into();
+    descriptor.checksums = sums
+        .clone()
+        .map(|(name, sum)| (name.to_string(), sum))
+        .into();
     check(&descriptor, "idx", "idx");
+    let splits = open(&descriptor, &fixtures::folder().join("idx"), None).unwrap();
+    let compared = splits.files.iter().filter_map(|file| {
+        let sum = file.checksum.clone()?;
+        Some((file.file.as_str(), sum))
+    });
+    assert_eq!(compared.collect::<Vec<_>>(), sums);
+    assert_eq!(splits.files.len(), 4);
+    assert_eq!(splits.files[2].file, "t10k-images-idx3-ubyte");
+}
+
+#[test]
+fn the_checksum_of_the_content_is_compared_in_every_form_of_the_file() {
+    for suffix in ["", ".gz"] {
+        let root = tempfile::tempdir().unwrap();
+        for name in [
+            "train-images-idx3",
+            "train-labels-idx1",
+            "t10k-images-idx3",
+            "t10k-labels-idx1",
+        ] {
+            let file = format!("{name}-ubyte{suffix}");
+            let from = fixtures::folder().join("idx").join(&file);
+            std::fs::copy(from, root.path().join(file)).unwrap();
+        }
+        for listed in ["", ".gz"] {
+            let name = |kind: &str| format!("{kind}-ubyte{listed}");
+            let layout = Layout::Idx {
+                train_images: name("train-images-idx3"),
+                train_labels: name("train-labels-idx1"),
+                test_images: name("t10k-images-idx3"),
+                test_labels: name("t10k-labels-idx1"),
+            };
+            let mut descriptor = descriptor("idx", 3, layout);
+            let sum = Checksum::ContentSha256(sha256("train-images-idx3-ubyte"));
+            let plain = "train-images-idx3-ubyte";
+            descriptor.checksums = [(plain.to_string(), sum.clone())].into();
+            let splits = open(&descriptor, root.path(), None).unwrap();
+            assert_eq!(splits.files[0].file, format!("{plain}{suffix}"));
+            assert_eq!(splits.files[0].checksum, Some(sum));
+            assert_eq!(splits.files[1].checksum, None);
+        }
+    }
 }
 
 fn sha256(name: &str) -> String {
@@ -217,6 +262,45 @@ fn a_folder_of_class_folders_is_one_set() {
         (set.name(), set.split(), set.len()),
         ("flowers", Split::Test, 9)
     );
+}
+
+/// The order is that of `torchvision.datasets.folder.make_dataset`.
+#[test]
+fn images_of_nested_and_linked_folders_come_in_torchvisions_order() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |name: &str| {
+        let path = root.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    };
+    let deep = "set/rose/a/1/2/3/4/5/6/7/8/9/10/deep.png";
+    for name in [
+        "set/rose/z.png",
+        "set/rose/B.png",
+        "set/rose/a/x.png",
+        "set/rose/a-b/y.png",
+        "set/rose/a/é/w.png",
+        deep,
+        "elsewhere/v.png",
+    ] {
+        write(name);
+    }
+    std::os::unix::fs::symlink("../../elsewhere", root.path().join("set/rose/Link")).unwrap();
+    let set = read_image_folder(&root.path().join("set"), "x", Split::Train, 3).unwrap();
+    let found: Vec<String> = (0..set.len())
+        .map(|index| set.image_name(index))
+        .map(|path| path.split_once("/set/rose/").unwrap().1.to_string())
+        .collect();
+    let expected = [
+        "B.png",
+        "z.png",
+        "Link/v.png",
+        "a/x.png",
+        "a-b/y.png",
+        deep.strip_prefix("set/rose/").unwrap(),
+        "a/é/w.png",
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -6,9 +6,9 @@ use crate::rng;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, TensorId, Var, bail};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 
 /// What batch norm and dropout do, and whether gradients can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Mode {
     Eval,
 }
 
-/// The context of layer calls; a trainer has one, an evaluator another.
+/// The context of layer calls; a trainer has one, an evaluator another. Clones are the same context.
 ///
 /// ```
 /// use mr2_nn::candle_core::{DType, Device, Tensor, Var};
@@ -33,6 +33,7 @@ pub enum Mode {
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone)]
 pub struct Ctx {
     pub(crate) core: Arc<Core>,
 }
@@ -43,16 +44,42 @@ pub(crate) struct Core {
     pub(crate) dtype: DType,
     pub(crate) device: Device,
     pub(crate) pool: Arc<Pool>,
-    /// The input of layer calls that have parameters but no tracked input: without a variable
-    /// among its ancestors Candle would leave a node out.
+    /// An ancestor of every token: Candle leaves out a node without a variable among its
+    /// ancestors.
     pub(crate) anchor: Var,
-    /// Parameter gradients of the running backward, none outside of one.
-    gradients: Mutex<Option<HashMap<TensorId, Tensor>>>,
-    /// Counts backwards; gradients left behind by a failed one are told by it.
-    turn: AtomicU64,
-    /// Held during a backward, so that two threads take turns.
-    backward: Mutex<()>,
+    /// Counts backwards; the gradients of one are told from those of others by it.
+    turns: AtomicU64,
+    running: Mutex<Vec<Running>>,
     dropout: Mutex<Option<DropoutStream>>,
+}
+
+/// A backward that is under way. Candle calls its operations on the thread that began it, so a
+/// thread's operations belong to its latest: while one waits for its parallel loops, rayon may run
+/// another to its end on the same thread. Hence too that no lock may be held during such a loop.
+struct Running {
+    thread: ThreadId,
+    turn: u64,
+    gradients: HashMap<TensorId, Tensor>,
+}
+
+/// Takes a backward off the list, also when it panics.
+struct EndOfTurn<'a> {
+    core: &'a Core,
+    turn: u64,
+}
+
+impl EndOfTurn<'_> {
+    fn take(&self) -> Option<Running> {
+        let mut running = lock(&self.core.running);
+        let at = running.iter().position(|one| one.turn == self.turn)?;
+        Some(running.remove(at))
+    }
+}
+
+impl Drop for EndOfTurn<'_> {
+    fn drop(&mut self) {
+        self.take();
+    }
 }
 
 struct DropoutStream {
@@ -78,9 +105,8 @@ impl Ctx {
             device: device.clone(),
             pool: Arc::default(),
             anchor: Var::zeros(1, DType::F32, device)?,
-            gradients: Mutex::new(None),
-            turn: AtomicU64::new(0),
-            backward: Mutex::new(()),
+            turns: AtomicU64::new(0),
+            running: Mutex::default(),
             dropout: Mutex::new(None),
         };
         Ok(Self {
@@ -129,7 +155,7 @@ impl Ctx {
     /// Candle's backward, with the gradients of the layers' parameters added to its result.
     ///
     /// The only backward to call on a loss that was computed through layers; `loss.backward()` is
-    /// an error there.
+    /// an error there. Any number of threads may run one at a time each.
     ///
     /// # Shapes
     /// `loss`: usually a scalar; of a larger tensor the sum is differentiated, as in Candle.
@@ -137,13 +163,10 @@ impl Ctx {
     /// # Errors
     /// Those of any operation in the graph; activations of another context in it.
     pub fn backward(&self, loss: &Tensor) -> Result<GradStore> {
-        let _turn = lock(&self.core.backward);
-        self.core.turn.fetch_add(1, Ordering::Relaxed);
-        *lock(&self.core.gradients) = Some(HashMap::new());
-        let result = loss.backward();
-        let parameters = lock(&self.core.gradients).take().unwrap_or_default();
-        let mut store = result?;
-        for (id, gradient) in parameters {
+        let end = self.core.begin_turn();
+        let mut store = loss.backward()?;
+        let parameters = end.take().map(|running| running.gradients);
+        for (id, gradient) in parameters.into_iter().flatten() {
             let sum = match store.get_id(id) {
                 Some(present) => (present + &gradient)?,
                 None => gradient,
@@ -168,38 +191,43 @@ impl Core {
         self.mode == Mode::Train
     }
 
-    /// The number of the running backward.
-    pub(crate) fn turn(&self) -> u64 {
-        self.turn.load(Ordering::Relaxed)
+    fn begin_turn(&self) -> EndOfTurn<'_> {
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        lock(&self.running).push(Running {
+            thread: thread::current().id(),
+            turn,
+            gradients: HashMap::new(),
+        });
+        EndOfTurn { core: self, turn }
     }
 
-    /// Fails outside of [`Ctx::backward`].
-    pub(crate) fn check_in_backward(&self) -> Result<()> {
-        if lock(&self.gradients).is_none() {
+    /// Calls `with` with this thread's backward; fails outside of [`Ctx::backward`].
+    fn in_turn<R>(&self, with: impl FnOnce(&mut Running) -> R) -> Result<R> {
+        let thread = thread::current().id();
+        let mut running = lock(&self.running);
+        let Some(running) = running.iter_mut().rfind(|one| one.thread == thread) else {
             bail!(
                 "a loss through layers needs Ctx::backward(&loss), on the context that made its \
                  activations, instead of loss.backward(): the context collects the gradients of \
                  the layers' parameters (one loss cannot join activations of two contexts)"
             );
-        }
-        Ok(())
+        };
+        Ok(with(running))
+    }
+
+    /// The number of this thread's backward.
+    pub(crate) fn turn(&self) -> Result<u64> {
+        self.in_turn(|running| running.turn)
     }
 
     /// Adds to the gradient of a parameter.
     pub(crate) fn add_parameter_gradient(&self, parameter: &Tensor, part: Tensor) -> Result<()> {
-        let mut gradients = lock(&self.gradients);
-        let Some(gradients) = gradients.as_mut() else {
-            bail!("a parameter's gradient arrived outside of Ctx::backward");
+        let id = parameter.id();
+        let sum = match self.in_turn(|running| running.gradients.remove(&id))? {
+            Some(present) => (present + part)?,
+            None => part,
         };
-        match gradients.entry(parameter.id()) {
-            Entry::Vacant(entry) => {
-                entry.insert(part);
-            }
-            Entry::Occupied(mut entry) => {
-                let sum = (entry.get() + part)?;
-                entry.insert(sum);
-            }
-        }
+        self.in_turn(|running| running.gradients.insert(id, sum))?;
         Ok(())
     }
 

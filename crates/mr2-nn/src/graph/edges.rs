@@ -8,33 +8,48 @@ use super::values::with_values;
 use crate::kernels::elementwise::{mean_pixels, spread_pixels};
 use crate::kernels::layout::{to_channels_first, to_channels_last};
 use crate::kernels::pool::lock;
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, Mutex};
 
 /// From a tracked tensor to a token; backwards, from the slot's gradient to a tensor.
+///
+/// The anchor is the second input, for Candle looks for variables neither behind `round`, `floor`,
+/// `ceil` and `sign` nor behind a product with 0, and the layers have parameters of their own.
 struct Enter<T: InHandle> {
     core: Arc<Core>,
     slot: Arc<Slot<T>>,
 }
 
-impl<T: InHandle> CustomOp1 for Enter<T> {
+impl<T: InHandle> CustomOp2 for Enter<T> {
     fn name(&self) -> &'static str {
         "enter"
     }
 
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         Ok(token())
     }
 
-    fn bwd(&self, images: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
-        self.core.check_in_backward()?;
-        let Some(gradient) = self.slot.take_gradient(&self.core) else {
+    fn bwd(
+        &self,
+        images: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let Some(gradient) = self.slot.take_gradient(&self.core)? else {
             bail!("enter: the gradient of the images is missing");
         };
         let mut values = vec![T::zero(); gradient.len()];
         let shape = self.slot.shape;
         to_channels_first(&gradient, &mut values, shape.channels, shape.pixels());
-        Tensor::from_vec(values, images.shape(), images.device()).map(Some)
+        let gradient = Tensor::from_vec(values, images.shape(), images.device())?;
+        Ok((Some(gradient), None))
     }
 }
 
@@ -83,10 +98,13 @@ fn enter_as<T: InHandle>(core: &Arc<Core>, images: &Tensor, shape: Shape4) -> Re
     let slot = Slot::new(shape, data, tracked);
     let handle = T::handle(slot.clone());
     let token = match tracked {
-        true => Some(images.apply_op1(Enter {
-            core: core.clone(),
-            slot,
-        })?),
+        true => Some(images.apply_op2(
+            &core.anchor,
+            Enter {
+                core: core.clone(),
+                slot,
+            },
+        )?),
         false => None,
     };
     Ok(Act {
@@ -161,13 +179,12 @@ impl<T: InHandle> CustomOp1 for Leave<T> {
     }
 
     fn bwd(&self, token: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        self.core.check_in_backward()?;
         let gradient = gradient.contiguous()?;
         let mut part = self.core.pool.take(self.slot.shape.elements());
         with_values(&gradient, self.name(), |values| {
             self.exit.gradient(values, self.slot.shape, &mut part);
         })?;
-        self.slot.give_gradient(&self.core, part);
+        self.slot.give_gradient(&self.core, part)?;
         Ok(Some(token.zeros_like()?))
     }
 }

@@ -23,13 +23,12 @@ impl<T: InHandle> Node<T> for Add<T> {
         if self.a.tracked && self.b.tracked {
             let mut copy = core.pool.take(gradient.len());
             copy.copy_from_slice(&gradient);
-            self.a.give_gradient(core, copy);
+            self.a.give_gradient(core, copy)?;
         } else if self.a.tracked {
-            self.a.give_gradient(core, gradient);
-            return Ok(());
+            return self.a.give_gradient(core, gradient);
         }
         if self.b.tracked {
-            self.b.give_gradient(core, gradient);
+            self.b.give_gradient(core, gradient)?;
         }
         Ok(())
     }
@@ -62,8 +61,7 @@ impl<T: InHandle> Node<T> for Relu<T> {
 
     fn backward(&self, core: &Core, out: &Slot<T>, mut gradient: PoolBuf<T>) -> Result<()> {
         kernels::mask_relu(&out.data, &mut gradient);
-        self.0.give_gradient(core, gradient);
-        Ok(())
+        self.0.give_gradient(core, gradient)
     }
 }
 
@@ -90,8 +88,7 @@ impl<T: InHandle> Node<T> for SubsamplePad<T> {
 
     fn backward(&self, core: &Core, _: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
         self.x
-            .add_gradient(core, |sum| self.sizes.backward(&gradient, sum));
-        Ok(())
+            .add_gradient(core, |sum| self.sizes.backward(&gradient, sum))
     }
 }
 

@@ -73,8 +73,7 @@ pub(super) fn token() -> (CpuStorage, Shape) {
 
 impl<T: InHandle, N: Node<T>> Recorded<T, N> {
     fn run(&self) -> Result<()> {
-        self.core.check_in_backward()?;
-        let Some(gradient) = self.out.take_gradient(&self.core) else {
+        let Some(gradient) = self.out.take_gradient(&self.core)? else {
             bail!(
                 "{}: the gradient of the output is missing",
                 self.node.name()

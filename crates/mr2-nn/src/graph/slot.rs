@@ -4,6 +4,8 @@ use super::context::Core;
 use crate::kernels::elementwise::add_assign;
 use crate::kernels::pool::{PoolBuf, lock};
 use crate::kernels::real::Real;
+use candle_core::Result;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// Sizes of an activation; the elements lie in the order batch, height, width, channels.
@@ -36,8 +38,9 @@ pub(crate) struct Slot<T: Real> {
     pub(crate) data: PoolBuf<T>,
     /// Whether a gradient is wanted: the slot depends on a variable.
     pub(crate) tracked: bool,
-    /// The gradient with the number of the backward that it belongs to.
-    gradient: Mutex<Option<(u64, PoolBuf<T>)>>,
+    /// The gradient of each backward, by its number. One is out of the map while it is added to:
+    /// no lock is held during a parallel loop.
+    gradients: Mutex<HashMap<u64, PoolBuf<T>>>,
 }
 
 impl<T: Real> Slot<T> {
@@ -46,36 +49,36 @@ impl<T: Real> Slot<T> {
             shape,
             data,
             tracked,
-            gradient: Mutex::new(None),
+            gradients: Mutex::default(),
         })
     }
 
     /// Hands over a contribution: the first is kept as it is, later ones are added.
-    pub(crate) fn give_gradient(&self, core: &Core, part: PoolBuf<T>) {
-        let mut gradient = lock(&self.gradient);
-        match gradient.as_mut() {
-            Some((turn, sum)) if *turn == core.turn() => add_assign(sum, &part),
-            _ => *gradient = Some((core.turn(), part)),
-        }
+    pub(crate) fn give_gradient(&self, core: &Core, part: PoolBuf<T>) -> Result<()> {
+        let sum = match self.take_gradient(core)? {
+            Some(mut sum) => {
+                add_assign(&mut sum, &part);
+                sum
+            }
+            None => part,
+        };
+        lock(&self.gradients).insert(core.turn()?, sum);
+        Ok(())
     }
 
     /// Lets `add` add a contribution in place; the first finds zeros.
-    pub(crate) fn add_gradient(&self, core: &Core, add: impl FnOnce(&mut [T])) {
-        let mut gradient = lock(&self.gradient);
-        match gradient.as_mut() {
-            Some((turn, sum)) if *turn == core.turn() => add(sum),
-            _ => {
-                let mut sum = core.pool.zeros(self.shape.elements());
-                add(&mut sum);
-                *gradient = Some((core.turn(), sum));
-            }
-        }
+    pub(crate) fn add_gradient(&self, core: &Core, add: impl FnOnce(&mut [T])) -> Result<()> {
+        let present = self.take_gradient(core)?;
+        let mut sum = present.unwrap_or_else(|| core.pool.zeros(self.shape.elements()));
+        add(&mut sum);
+        lock(&self.gradients).insert(core.turn()?, sum);
+        Ok(())
     }
 
-    /// Removes the gradient that was collected in the running backward.
-    pub(crate) fn take_gradient(&self, core: &Core) -> Option<PoolBuf<T>> {
-        let (turn, gradient) = lock(&self.gradient).take()?;
-        (turn == core.turn()).then_some(gradient)
+    /// Removes the gradient that was collected in this thread's backward; fails outside of one.
+    pub(crate) fn take_gradient(&self, core: &Core) -> Result<Option<PoolBuf<T>>> {
+        let turn = core.turn()?;
+        Ok(lock(&self.gradients).remove(&turn))
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Mask {
 
 impl Mask {
     /// `out = x / (1 - p)` where the element is kept, else 0. The gradient is the same function.
+    ///
+    /// As in PyTorch it is a product, so that NaN and infinity show even where they are dropped.
     pub(crate) fn apply<T: Real>(self, x: &[T], out: &mut [T]) {
         let scale = T::from_f64(1.0 / (1.0 - self.p));
         let work = out
@@ -29,7 +31,7 @@ impl Mask {
                 || {
                     for (index, (out, &x)) in (first..).zip(out.iter_mut().zip(x)) {
                         let kept = rng::uniform(self.key, index) >= self.p;
-                        *out = if kept { x * scale } else { T::zero() };
+                        *out = x * if kept { scale } else { T::zero() };
                     }
                 },
             );

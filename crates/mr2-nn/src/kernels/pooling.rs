@@ -48,35 +48,49 @@ impl Windows {
 }
 
 /// The maximum of each window, and where in the image it lies: the first of equal values, and NaN
-/// above all, as in PyTorch.
+/// above all, as in PyTorch. Empty `positions` are left so.
 pub(crate) fn max_forward<T: Real>(
     windows: &Windows,
     images: &[T],
     out: &mut [T],
     positions: &mut [u32],
 ) {
-    let (in_image, out_image, channels) =
-        (windows.in_image(), windows.out_image(), windows.channels);
-    out.par_chunks_mut(out_image)
-        .zip(positions.par_chunks_mut(out_image))
-        .zip(images.par_chunks(in_image))
-        .for_each(|((out, positions), image)| {
-            let pixels = out
-                .chunks_exact_mut(channels)
-                .zip(positions.chunks_exact_mut(channels));
-            for (index, (out, positions)) in pixels.enumerate() {
-                for (nth, source) in windows.sources(index).enumerate() {
-                    let pixel = &image[source..source + channels];
-                    for (channel, &value) in pixel.iter().enumerate() {
-                        // A comparison with NaN is false, so that NaN wins here.
-                        if nth == 0 || value > out[channel] || value.partial_cmp(&value).is_none() {
-                            out[channel] = value;
-                            positions[channel] = (source + channel) as u32;
-                        }
-                    }
+    let (in_image, out_image) = (windows.in_image(), windows.out_image());
+    let work = out
+        .par_chunks_mut(out_image)
+        .zip(images.par_chunks(in_image));
+    if positions.is_empty() {
+        return work.for_each(|(out, image)| maxima(windows, image, out, |_, _| ()));
+    }
+    work.zip(positions.par_chunks_mut(out_image))
+        .for_each(|((out, image), positions)| {
+            maxima(windows, image, out, |at, source| {
+                positions[at] = source as u32;
+            });
+        });
+}
+
+/// The maxima of one image; `found` hears of every new one, by output and input element.
+#[inline(always)]
+fn maxima<T: Real>(
+    windows: &Windows,
+    image: &[T],
+    out: &mut [T],
+    mut found: impl FnMut(usize, usize),
+) {
+    let channels = windows.channels;
+    for (index, out) in out.chunks_exact_mut(channels).enumerate() {
+        for (nth, source) in windows.sources(index).enumerate() {
+            let pixel = &image[source..source + channels];
+            for (channel, (max, &value)) in out.iter_mut().zip(pixel).enumerate() {
+                // A comparison with NaN is false, so that NaN wins here.
+                if nth == 0 || value > *max || value.partial_cmp(&value).is_none() {
+                    *max = value;
+                    found(index * channels + channel, source + channel);
                 }
             }
-        });
+        }
+    }
 }
 
 /// Adds each gradient to the position that had the maximum.
@@ -109,18 +123,13 @@ pub(crate) enum Divisor {
 
 impl Divisor {
     fn of<T: Real>(self, windows: &Windows, index: usize) -> T {
-        let (rows, cols) = windows.window(index);
         let count = match self {
-            Self::Inside => rows.len() * cols.len(),
-            Self::Padded => {
-                // Only the padding that belongs to the layer counts, not what lies beyond it.
-                let extent = |out: usize, size: usize| {
-                    let start = out * windows.stride;
-                    (start + windows.kernel).min(size + 2 * windows.padding) - start
-                };
-                extent(index / windows.out_width, windows.in_height)
-                    * extent(index % windows.out_width, windows.in_width)
+            Self::Inside => {
+                let (rows, cols) = windows.window(index);
+                rows.len() * cols.len()
             }
+            // Output sizes round down, so no window reaches beyond the padding.
+            Self::Padded => windows.kernel * windows.kernel,
         };
         T::from_f64(count as f64)
     }

@@ -13,6 +13,7 @@ pub(crate) fn vectorise<R>(work: impl FnOnce() -> R) -> R {
             && std::arch::is_x86_feature_detected!("avx512vl")
             && std::arch::is_x86_feature_detected!("avx512dq")
             && std::arch::is_x86_feature_detected!("avx512bw")
+            && std::arch::is_x86_feature_detected!("avx2")
         {
             // SAFETY: this CPU has all features that the function is compiled for.
             return unsafe { with_avx512(work) };

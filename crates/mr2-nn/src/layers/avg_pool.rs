@@ -9,7 +9,7 @@ use candle_core::Result;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Mean over square windows, which may overlap.
+/// Mean over square windows, which may overlap. Output sizes round down; there is no ceil mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AvgPool2d {
@@ -75,7 +75,6 @@ impl<T: InHandle> Node<T> for MeanNode<T> {
     fn backward(&self, core: &Core, _: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
         self.x.add_gradient(core, |sum| {
             pooling::mean_backward(&self.windows, self.divisor, &gradient, sum);
-        });
-        Ok(())
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Batch normalisation over images, with the skip connection and the rectifier that often follow.
 
-use super::Layer;
 use super::running_statistics::Blend;
+use super::{Layer, parameter};
 use crate::graph::{Act, Core, Ctx, InHandle, Node, Slot, values_of, with_slot};
 use crate::kernels::batch_norm::{self as kernels, Affine, Moments};
 use crate::kernels::batch_norm_gradient::{
@@ -41,7 +41,8 @@ impl BatchNorm2d {
     /// Weight and running variance 1, bias and running mean 0.
     ///
     /// # Errors
-    /// No channels, an `eps` below 0, a momentum outside of 0 to 1, or those of the `VarBuilder`.
+    /// No channels, an `eps` below 0, a momentum outside of 0 to 1, a parameter that is computed from
+    /// variables, or those of the `VarBuilder`.
     pub fn new(channels: usize, config: BatchNormConfig, vb: VarBuilder) -> Result<Self> {
         let BatchNormConfig { eps, momentum } = config;
         if channels == 0 {
@@ -54,8 +55,8 @@ impl BatchNorm2d {
             bail!("batch_norm: momentum must lie in 0 to 1, got {momentum}");
         }
         Ok(Self {
-            weight: vb.get_with_hints(channels, "weight", Init::Const(1.0))?,
-            bias: vb.get_with_hints(channels, "bias", Init::Const(0.0))?,
+            weight: parameter("batch_norm", channels, "weight", Init::Const(1.0), &vb)?,
+            bias: parameter("batch_norm", channels, "bias", Init::Const(0.0), &vb)?,
             running_mean: vb.get_with_hints(channels, "running_mean", Init::Const(0.0))?,
             running_var: vb.get_with_hints(channels, "running_var", Init::Const(1.0))?,
             config,
@@ -245,10 +246,10 @@ impl<T: InHandle> Node<T> for BatchNormNode<T> {
             let terms = self.terms(&sums);
             let mut part = core.pool.take(gradient.len());
             input_gradient(&terms, &self.x.data, &gradient, &mut part);
-            self.x.give_gradient(core, part);
+            self.x.give_gradient(core, part)?;
         }
         if let Some(skip) = self.skip.as_ref().filter(|skip| skip.tracked) {
-            skip.give_gradient(core, gradient);
+            skip.give_gradient(core, gradient)?;
         }
         let products = sums
             .product

@@ -1,13 +1,11 @@
 //! Two-dimensional convolution.
 
-use super::{Layer, window_outputs};
+use super::{Layer, parameter, window_outputs};
 use crate::graph::{
     Act, Core, Ctx, InHandle, Node, Shape4, Slot, values_of, with_slot, with_values,
 };
 use crate::init::pytorch_default;
-use crate::kernels::conv;
-use crate::kernels::conv_weight::{pack_weight, unpack_gradient};
-use crate::kernels::geometry::Geometry;
+use crate::kernels::conv::{self, Geometry};
 use crate::kernels::pool::PoolBuf;
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
@@ -45,7 +43,8 @@ impl Conv2d {
     /// PyTorch's default initialisation: U(-b, b) with b = 1 / sqrt(fan-in), for weight and bias.
     ///
     /// # Errors
-    /// Sizes of 0, channels that the groups do not divide, or those of the `VarBuilder`.
+    /// Sizes of 0, channels that the groups do not divide, a parameter that is computed from
+    /// variables, or those of the `VarBuilder`.
     pub fn new(
         in_channels: usize,
         out_channels: usize,
@@ -93,10 +92,10 @@ impl Conv2d {
             );
         }
         let shape = (out_channels, in_channels / groups, kernel, kernel);
-        let weight = vb.get_with_hints(shape, "weight", init)?;
+        let weight = parameter("conv2d", shape, "weight", init, &vb)?;
         let init = pytorch_default(fan_in(in_channels, kernel, &config));
         let bias = match config.bias {
-            true => Some(vb.get_with_hints(out_channels, "bias", init)?),
+            true => Some(parameter("conv2d", out_channels, "bias", init, &vb)?),
             false => None,
         };
         Ok(Self {
@@ -161,7 +160,7 @@ impl Conv2d {
         let core = &x.core;
         let mut weight = core.pool.take::<T>(geometry.weights());
         with_values(&self.weight.contiguous()?, "conv2d weight", |values| {
-            pack_weight(values, &geometry, &mut weight);
+            weight.copy_from_slice(values);
         })?;
         let bias = match &self.bias {
             Some(bias) => Some(values_of::<T>(bias, "conv2d bias")?),
@@ -186,7 +185,7 @@ impl Conv2d {
         core.record(shape, out, &[x], &parameters, || ConvNode {
             geometry,
             x: slot.clone(),
-            packed: weight,
+            weight,
             layer: self.clone(),
         })
     }
@@ -206,7 +205,7 @@ struct ConvNode<T: InHandle> {
     geometry: Geometry,
     x: Arc<Slot<T>>,
     /// The weight as it was in the forward pass.
-    packed: PoolBuf<T>,
+    weight: PoolBuf<T>,
     layer: Conv2d,
 }
 
@@ -218,8 +217,7 @@ impl<T: InHandle> Node<T> for ConvNode<T> {
     fn backward(&self, core: &Core, _: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
         let (geometry, layer) = (&self.geometry, &self.layer);
         if layer.weight.is_variable() {
-            let part = conv::weight_gradient(geometry, &self.x.data, &gradient, &core.pool);
-            let values = unpack_gradient(&part, geometry);
+            let values = conv::weight_gradient(geometry, &self.x.data, &gradient, &core.pool);
             let part = Tensor::from_vec(values, layer.weight.shape(), &core.device)?;
             core.add_parameter_gradient(&layer.weight, part)?;
         }
@@ -230,8 +228,8 @@ impl<T: InHandle> Node<T> for ConvNode<T> {
         }
         if self.x.tracked {
             self.x.add_gradient(core, |sum| {
-                conv::image_gradient(geometry, &self.packed, &gradient, sum, &core.pool);
-            });
+                conv::image_gradient(geometry, &self.weight, &gradient, sum, &core.pool);
+            })?;
         }
         Ok(())
     }

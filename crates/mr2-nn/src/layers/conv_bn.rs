@@ -3,7 +3,7 @@
 use super::{BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Layer};
 use crate::graph::{Act, Ctx};
 use candle_core::{Result, bail};
-use candle_nn::{Init, VarBuilder};
+use candle_nn::VarBuilder;
 
 /// The unit that convolutional nets are made of: convolution without bias, batch normalisation,
 /// and what follows, as one call.
@@ -16,7 +16,7 @@ pub struct ConvBn {
 impl ConvBn {
     /// Parameters come from two builders, since most architectures name convolution and batch
     /// normalisation side by side (`conv1`, `bn1`). The weight has PyTorch's default
-    /// initialisation.
+    /// initialisation; for another, see [`ConvBn::from_parts`].
     ///
     /// # Errors
     /// As [`Conv2d::new`] and [`BatchNorm2d::new`].
@@ -39,36 +39,6 @@ impl ConvBn {
             bias: false,
         };
         let conv = Conv2d::new(in_channels, out_channels, kernel, config, conv_vb)?;
-        Ok(Self {
-            conv,
-            bn: BatchNorm2d::new(out_channels, norm, bn_vb)?,
-        })
-    }
-
-    /// As [`ConvBn::new`], with another initialisation of the weight.
-    ///
-    /// # Errors
-    /// As [`ConvBn::new`].
-    #[allow(clippy::too_many_arguments)] // As `new`, with the initialisation.
-    pub fn with_init(
-        in_channels: usize,
-        out_channels: usize,
-        kernel: usize,
-        stride: usize,
-        padding: usize,
-        init: Init,
-        norm: BatchNormConfig,
-        conv_vb: VarBuilder,
-        bn_vb: VarBuilder,
-    ) -> Result<Self> {
-        let config = Conv2dConfig {
-            stride,
-            padding,
-            dilation: 1,
-            groups: 1,
-            bias: false,
-        };
-        let conv = Conv2d::with_init(in_channels, out_channels, kernel, config, init, conv_vb)?;
         Ok(Self {
             conv,
             bn: BatchNorm2d::new(out_channels, norm, bn_vb)?,

@@ -72,7 +72,8 @@ impl CosineLinear {
 
 /// Rows divided by their norms.
 fn normalised(rows: &Tensor) -> Result<Tensor> {
-    // The bound is applied to the square, so that a row of zeros has gradient 0 and not NaN.
+    // The bound is applied to the square, so that a row of zeros has no NaN in its gradient but
+    // that of a division by the bound, as in PyTorch.
     let norm = rows
         .sqr()?
         .sum_keepdim(D::Minus1)?

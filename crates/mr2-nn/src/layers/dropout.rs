@@ -98,8 +98,7 @@ impl<T: InHandle> Node<T> for DropoutNode<T> {
     fn backward(&self, core: &Core, _: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
         let mut part = core.pool.take(gradient.len());
         self.mask.apply(&gradient, &mut part);
-        self.x.give_gradient(core, part);
-        Ok(())
+        self.x.give_gradient(core, part)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Maximum over square windows, which may overlap; padding never wins. Of equal values the first
-/// gets the gradient, as in PyTorch.
+/// gets the gradient, as in PyTorch. Output sizes round down; there is no ceil mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaxPool2d {
@@ -40,7 +40,11 @@ impl MaxPool2d {
             self.padding,
         )?;
         let mut out = x.core.pool.take(shape.elements());
-        let mut positions = vec![0; shape.elements()];
+        // Only the backward asks where the maxima lie.
+        let mut positions = match x.core.tracks(&[x], &[]) {
+            true => vec![0; shape.elements()],
+            false => Vec::new(),
+        };
         pooling::max_forward(&windows, &slot.data, &mut out, &mut positions);
         x.core.record(shape, out, &[x], &[], || MaxNode {
             windows,
@@ -97,7 +101,6 @@ impl<T: InHandle> Node<T> for MaxNode<T> {
     fn backward(&self, core: &Core, _: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
         self.x.add_gradient(core, |sum| {
             pooling::max_backward(&self.windows, &gradient, &self.positions, sum);
-        });
-        Ok(())
+        })
     }
 }

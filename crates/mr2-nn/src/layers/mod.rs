@@ -27,7 +27,8 @@ pub use linear::linear;
 pub use max_pool::MaxPool2d;
 
 use crate::graph::{Act, Ctx};
-use candle_core::{Result, bail};
+use candle_core::{Result, Shape, Tensor, bail};
+use candle_nn::{Init, VarBuilder};
 
 /// A function of one activation, with or without parameters.
 pub trait Layer {
@@ -36,6 +37,25 @@ pub trait Layer {
     /// # Errors
     /// Shapes that do not fit, or an activation of another context.
     fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act>;
+}
+
+/// A parameter of `layer` whose gradient the context collects: a variable, or frozen.
+fn parameter(
+    layer: &str,
+    shape: impl Into<Shape>,
+    name: &str,
+    init: Init,
+    vb: &VarBuilder,
+) -> Result<Tensor> {
+    let tensor = vb.get_with_hints(shape.into(), name, init)?;
+    // Parameters are no inputs of the graph, so nothing would flow on to what it is computed from.
+    if tensor.track_op() && !tensor.is_variable() {
+        bail!(
+            "{layer} {name}: computed from variables, which would get no gradient; pass a \
+             variable, or .detach() to freeze"
+        );
+    }
+    Ok(tensor)
 }
 
 /// Output size of a window that slides over `size` pixels; `layer` names the caller in errors.

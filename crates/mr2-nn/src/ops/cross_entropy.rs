@@ -29,7 +29,7 @@ pub enum Target<'a> {
 ///
 /// # Errors
 /// Another shape or dtype, a label that is no class (the error names the sample and the label),
-/// `epsilon` outside `[0, 1]`, a scale that is not positive (checked on the CPU).
+/// `epsilon` outside `[0, 1]`, a scale that is not positive and finite (checked on the CPU).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -120,25 +120,22 @@ pub(crate) fn max<T: Float>(values: &[T]) -> T {
 }
 
 /// The squared L2 distance by differences, which doesn't cancel when both are far from the
-/// origin, as `|a|^2 - 2ab + |b|^2` does.
+/// origin, as `|a|^2 - 2ab + |b|^2` does. In f64, differences too.
 pub(crate) fn squared_distance<T: Float>(a: &[T], b: &[T]) -> f64 {
-    let mut total = 0.0;
-    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
-        let (a_groups, b_groups) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-        for (&x, &y) in a_groups.remainder().iter().zip(b_groups.remainder()) {
-            let difference = (x - y).to_f64();
-            total += difference * difference;
+    let squared = |x: &T, y: &T| {
+        let difference = x.to_f64() - y.to_f64();
+        difference * difference
+    };
+    let (a_groups, b_groups) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let tails = a_groups.remainder().iter().zip(b_groups.remainder());
+    let tail: f64 = tails.map(|(x, y)| squared(x, y)).sum();
+    let mut lanes = [0.0; LANES];
+    for (a, b) in a_groups.zip(b_groups) {
+        for ((lane, x), y) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += squared(x, y);
         }
-        let mut lanes = [T::zero(); LANES];
-        for (a, b) in a_groups.zip(b_groups) {
-            for ((lane, &x), &y) in lanes.iter_mut().zip(a).zip(b) {
-                let difference = x - y;
-                *lane += difference * difference;
-            }
-        }
-        total += fold_lanes(&lanes);
     }
-    total
+    tail + lanes.iter().sum::<f64>()
 }
 
 fn fold_lanes<T: Float>(lanes: &[T; LANES]) -> f64 {

@@ -33,10 +33,10 @@ pub(super) fn fused<T: Float>(
     let scale = match row_scale {
         Some(scale) => {
             let scale: Vec<T> = float::to_vec(&scale.to_device(&Device::Cpu)?.to_dtype(T::DTYPE)?)?;
-            let refused = |s: f64| s.is_nan() || s <= 0.0;
+            let refused = |s: f64| !(s > 0.0 && s.is_finite());
             if let Some(row) = scale.iter().position(|&s| refused(s.to_f64())) {
                 bail!(
-                    "{NAME}: row_scale must be positive, got {} in row {row}",
+                    "{NAME}: row_scale must be positive and finite, got {} in row {row}",
                     scale[row]
                 )
             }

@@ -5,44 +5,21 @@
 //! ops. Targets and indices are host slices, since labels are known on the host before a batch is
 //! uploaded.
 mod cross_entropy;
+mod distance_log1p_sum_exp;
 pub(crate) mod float;
 mod fused_cross_entropy;
-mod pair_distances;
-mod segment_log1p_sum_exp;
 
 pub use cross_entropy::{Target, cross_entropy};
-pub use pair_distances::pair_distances;
-pub use segment_log1p_sum_exp::segment_log1p_sum_exp;
-
-use candle_core::{Result, bail};
-
-/// Checks that `first` and `second` list pairs of two different samples of a batch.
-fn check_pairs(op: &str, first: &[u32], second: &[u32], batch: usize) -> Result<()> {
-    if first.len() != second.len() {
-        bail!(
-            "{op}: first and second must have one entry per pair, got {} and {}",
-            first.len(),
-            second.len()
-        )
-    }
-    for (pair, (&i, &j)) in first.iter().zip(second).enumerate() {
-        if i as usize >= batch || j as usize >= batch {
-            bail!("{op}: pair {pair} is samples ({i}, {j}), expected indices below {batch}")
-        }
-        if i == j {
-            bail!("{op}: pair {pair} joins sample {i} with itself")
-        }
-    }
-    Ok(())
-}
+pub use distance_log1p_sum_exp::distance_log1p_sum_exp;
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::distance_log1p_sum_exp::composed;
     use super::*;
     use crate::rng;
-    use candle_core::{DType, Device, Tensor, Var};
+    use candle_core::{DType, Device, Result, Tensor, Var};
 
     fn normals(shape: &[usize], factor: f64) -> Tensor {
         let count: usize = shape.iter().product();
@@ -104,23 +81,50 @@ mod tests {
         }
     }
 
+    fn scalar(value: f64) -> Tensor {
+        Tensor::new(value, &Device::Cpu).unwrap()
+    }
+
     #[test]
-    fn pair_ops_composed_from_candles_ops_equal_the_fused_ones() {
-        let (first, second) = ([0, 0, 1, 3], [1, 2, 2, 4]);
-        check(
-            &normals(&[6, 9], 2.0),
-            |x| pair_distances(x, &first, &second),
-            |x| super::pair_distances::composed(x, &first, &second),
-        );
-        for factor in [1e-3, 1.0, 400.0] {
+    fn the_distance_op_composed_from_candles_ops_equals_the_fused_one() {
+        // A pair listed twice counts twice; sample 5 is in none.
+        let (first, second) = ([0, 0, 1, 3, 3], [1, 2, 2, 4, 4]);
+        for (factor, threshold, scale) in [(2.0, 1.0, 90.0), (0.1, 20.0, 1.0), (200.0, 0.0, 1.0)] {
+            let threshold = scalar(threshold);
             check(
-                &normals(&[4], factor),
-                |v| segment_log1p_sum_exp(v, &first, &second, 6),
-                |v| super::segment_log1p_sum_exp::composed(v, &first, &second, 6),
+                &normals(&[6, 9], factor),
+                |x| distance_log1p_sum_exp(x, &first, &second, &threshold, scale),
+                |x| composed(x, &first, &second, &threshold, scale),
             );
         }
-        let none = Tensor::zeros(0, DType::F64, &Device::Cpu).unwrap();
-        let zeros = super::segment_log1p_sum_exp::composed(&none, &[], &[], 3).unwrap();
-        assert_eq!(zeros.to_vec1::<f64>().unwrap(), [0.0; 3]);
+    }
+
+    #[test]
+    fn the_composed_distance_op_keeps_digits_and_stays_finite_in_f32() {
+        let run = |x: [[f32; 2]; 2], threshold: f64| {
+            let x = Var::new(&x, &Device::Cpu).unwrap();
+            let soft = composed(&x, &[0], &[1], &scalar(threshold), 1.0).unwrap();
+            let store = soft.sum_all().unwrap().backward().unwrap();
+            let gradient = store.get(&x).unwrap().flatten_all().unwrap();
+            let soft = soft.to_vec1::<f32>().unwrap();
+            (f64::from(soft[0]), gradient.to_vec1::<f32>().unwrap())
+        };
+        let (soft, _) = run([[1.0, 0.0], [0.0, 0.0]], 11.0);
+        let expected = (-10f64).exp().ln_1p();
+        assert!((soft - expected).abs() < 1e-6 * expected, "{soft}");
+        for size in [1e15, 1e20, 1e30] {
+            let (soft, gradient) = run([[size, 0.0], [-size, size]], 0.0);
+            assert!(soft.is_finite() && soft > 0.0, "{soft}");
+            assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
+        }
+    }
+
+    #[test]
+    fn the_composed_distance_op_takes_batches_beyond_the_square_root_of_u32() {
+        let x = Tensor::zeros((70_000, 1), DType::F32, &Device::Cpu).unwrap();
+        let soft = composed(&x, &[65_536, 69_999], &[0, 65_537], &scalar(0.0), 1.0).unwrap();
+        let paired = soft.to_vec1::<f32>().unwrap().into_iter().enumerate();
+        let paired = paired.filter(|&(_, soft)| soft > 0.5).map(|(i, _)| i);
+        assert_eq!(paired.collect::<Vec<_>>(), [0, 65_536, 65_537, 69_999]);
     }
 }

@@ -5,8 +5,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor, Var, bail};
 use serde::{Deserialize, Serialize};
 
-use super::moment::{Moment, Update, check_gradient, update_in_place};
-use super::state::{Kind, Slot, check_setting, for_each_gradient, read_state, slots};
+use super::moment::{Moment, Update, update_in_place};
+use super::state::{Kind, Slot, check_setting, for_each_gradient, load_state, slots};
 use super::{Optimizer, ParamGroup};
 use crate::ops::float::Float;
 
@@ -77,11 +77,11 @@ impl Optimizer for AdamW {
         let config = &self.config;
         for_each_gradient(&mut self.slots, gradients, |slot, gradient| {
             let Slot {
-                name,
                 parameter,
                 lr_scale,
                 weight_decay,
                 state,
+                ..
             } = slot;
             let state = match state {
                 Some(state) => state,
@@ -98,11 +98,8 @@ impl Optimizer for AdamW {
             let rule = Rule::new(config, lr * *lr_scale, *weight_decay, state.step);
             let moments = [&mut state.mean, &mut state.square];
             match parameter.device() {
-                Device::Cpu => update_in_place(name, parameter, gradient, moments, &rule),
-                _ => {
-                    let gradient = check_gradient(name, parameter, gradient)?;
-                    rule.composed(parameter, &gradient, moments)
-                }
+                Device::Cpu => update_in_place(parameter, gradient, moments, &rule),
+                _ => rule.composed(parameter, gradient, moments),
             }
         })
     }
@@ -127,23 +124,13 @@ impl Optimizer for AdamW {
     }
 
     fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
-        let found = read_state(&self.slots, &STATE, state)?;
-        let mut states = Vec::with_capacity(found.len());
-        for (slot, tensors) in self.slots.iter().zip(found) {
-            let device = slot.parameter.device();
-            states.push(match tensors.as_deref() {
-                Some([step, mean, square]) => Some(State {
-                    step: step.to_scalar()?,
-                    mean: Moment::from_tensor(&mean.to_device(device)?)?,
-                    square: Moment::from_tensor(&square.to_device(device)?)?,
-                }),
-                _ => None,
-            });
-        }
-        for (slot, state) in self.slots.iter_mut().zip(states) {
-            slot.state = state;
-        }
-        Ok(())
+        load_state(&mut self.slots, &STATE, state, |tensors| {
+            Ok(State {
+                step: tensors[0].to_scalar()?,
+                mean: Moment::from_tensor(&tensors[1])?,
+                square: Moment::from_tensor(&tensors[2])?,
+            })
+        })
     }
 }
 

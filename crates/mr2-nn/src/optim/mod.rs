@@ -48,7 +48,8 @@ pub trait Optimizer {
     ///
     /// # Errors
     /// A learning rate that is negative or not finite; a store that has a gradient for none of
-    /// the parameters; a gradient of another shape or dtype than its parameter.
+    /// the parameters; a gradient of another shape, dtype or device than its parameter. Nothing is
+    /// changed.
     fn step(&mut self, gradients: &GradStore, lr: f64) -> Result<()>;
 
     /// A copy of the state, in the order of the parameters; empty before the first step.

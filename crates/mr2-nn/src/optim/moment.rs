@@ -51,20 +51,18 @@ pub(super) trait Update<const N: usize>: Sync {
     fn apply<T: Float>(&self, parameter: &mut [T], gradient: &[T], moments: [&mut [T]; N]);
 }
 
-/// Runs `update` over a CPU parameter in one pass.
+/// Runs `update` over a CPU parameter in one pass; `gradient` is checked.
 pub(super) fn update_in_place<const N: usize>(
-    name: &str,
     parameter: &Var,
     gradient: &Tensor,
     moments: [&mut Moment; N],
     update: &impl Update<N>,
 ) -> Result<()> {
-    let gradient = check_gradient(name, parameter, gradient)?;
     let op = InPlace {
         update,
         moments: RefCell::new(moments),
     };
-    parameter.inplace_op2(&gradient, &op)
+    parameter.inplace_op2(gradient, &op)
 }
 
 /// A gradient that fits its parameter, contiguous.
@@ -78,6 +76,9 @@ pub(super) fn check_gradient(name: &str, parameter: &Var, gradient: &Tensor) -> 
             gradient.dims(),
             gradient.dtype()
         )
+    }
+    if !gradient.device().same_device(parameter.device()) {
+        bail!("optimiser: the gradient of {name:?} is not on its parameter's device")
     }
     gradient.contiguous()
 }

@@ -5,8 +5,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor, Var, bail};
 use serde::{Deserialize, Serialize};
 
-use super::moment::{Moment, Update, check_gradient, update_in_place};
-use super::state::{Kind, Slot, check_setting, for_each_gradient, read_state, slots};
+use super::moment::{Moment, Update, update_in_place};
+use super::state::{Kind, Slot, check_setting, for_each_gradient, load_state, slots};
 use super::{Optimizer, ParamGroup};
 use crate::ops::float::Float;
 
@@ -59,11 +59,11 @@ impl Optimizer for Sgd {
         let SgdConfig { momentum, nesterov } = self.config;
         for_each_gradient(&mut self.slots, gradients, |slot, gradient| {
             let Slot {
-                name,
                 parameter,
                 lr_scale,
                 weight_decay,
                 state,
+                ..
             } = slot;
             let lr = lr * *lr_scale;
             let rule = Rule {
@@ -78,14 +78,11 @@ impl Optimizer for Sgd {
                 other => other.as_mut(),
             };
             match (parameter.device(), velocity) {
-                (Device::Cpu, None) => update_in_place(name, parameter, gradient, [], &rule),
+                (Device::Cpu, None) => update_in_place(parameter, gradient, [], &rule),
                 (Device::Cpu, Some(velocity)) => {
-                    update_in_place(name, parameter, gradient, [velocity], &rule)
+                    update_in_place(parameter, gradient, [velocity], &rule)
                 }
-                (_, velocity) => {
-                    let gradient = check_gradient(name, parameter, gradient)?;
-                    rule.composed(parameter, &gradient, velocity)
-                }
+                (_, velocity) => rule.composed(parameter, gradient, velocity),
             }
         })
     }
@@ -107,16 +104,9 @@ impl Optimizer for Sgd {
         if self.config.momentum == 0.0 && !state.is_empty() {
             bail!("the optimiser's state doesn't fit: SGD without momentum has none")
         }
-        let found = read_state(&self.slots, &STATE, state)?;
-        for (slot, tensors) in self.slots.iter_mut().zip(found) {
-            slot.state = match tensors {
-                Some(tensors) => Some(Moment::from_tensor(
-                    &tensors[0].to_device(slot.parameter.device())?,
-                )?),
-                None => None,
-            };
-        }
-        Ok(())
+        load_state(&mut self.slots, &STATE, state, |tensors| {
+            Moment::from_tensor(&tensors[0])
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor, Var, bail};
 
 use super::ParamGroup;
+use super::moment::check_gradient;
 
 /// A parameter, its group's settings and its state, which begins with its first gradient.
 #[derive(Debug, Clone)]
@@ -62,25 +63,30 @@ pub(super) fn check_setting(name: &str, value: f64) -> Result<()> {
     Ok(())
 }
 
-/// Calls `update` for every parameter that has a gradient.
+/// Calls `update` for every parameter that has a gradient, after all gradients were found to fit.
 pub(super) fn for_each_gradient<S>(
     slots: &mut [Slot<S>],
     gradients: &GradStore,
     mut update: impl FnMut(&mut Slot<S>, &Tensor) -> Result<()>,
 ) -> Result<()> {
-    let mut updated = false;
-    for slot in slots.iter_mut() {
-        if let Some(gradient) = gradients.get(slot.parameter.as_tensor()) {
-            update(slot, gradient)?;
-            updated = true;
-        }
+    let mut updates = Vec::with_capacity(slots.len());
+    for slot in slots.iter() {
+        let gradient = gradients.get(slot.parameter.as_tensor());
+        let checked =
+            gradient.map(|gradient| check_gradient(&slot.name, &slot.parameter, gradient));
+        updates.push(checked.transpose()?);
     }
-    if !updated {
+    if updates.iter().all(Option::is_none) {
         bail!(
             "optimiser: none of the {} parameters has a gradient; was it computed by \
              Ctx::backward, and for this model?",
             slots.len()
         )
+    }
+    for (slot, gradient) in slots.iter_mut().zip(updates) {
+        if let Some(gradient) = gradient {
+            update(slot, &gradient)?;
+        }
     }
     Ok(())
 }
@@ -98,8 +104,32 @@ impl Kind {
     }
 }
 
+/// Sets the state of every slot, made by `new` from its tensors in the order of `kinds`; nothing
+/// is changed by a `state` that doesn't fit.
+pub(super) fn load_state<S>(
+    slots: &mut [Slot<S>],
+    kinds: &[Kind],
+    state: &HashMap<String, Tensor>,
+    new: impl Fn(&[Tensor]) -> Result<S>,
+) -> Result<()> {
+    let found = read_state(slots, kinds, state)?;
+    let mut states = Vec::with_capacity(slots.len());
+    for (slot, tensors) in slots.iter().zip(found) {
+        let device = slot.parameter.device();
+        let state = tensors.map(|tensors| {
+            let tensors = tensors.iter().map(|tensor| tensor.to_device(device));
+            new(&tensors.collect::<Result<Vec<_>>>()?)
+        });
+        states.push(state.transpose()?);
+    }
+    for (slot, state) in slots.iter_mut().zip(states) {
+        slot.state = state;
+    }
+    Ok(())
+}
+
 /// For each slot the tensors of its state in the order of `kinds`, or `None` if it has no state.
-pub(super) fn read_state<S>(
+fn read_state<S>(
     slots: &[Slot<S>],
     kinds: &[Kind],
     state: &HashMap<String, Tensor>,

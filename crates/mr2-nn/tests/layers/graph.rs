@@ -1,10 +1,15 @@
 //! Branches, several forwards before a backward, dropped losses, weights with two owners.
 
 use super::support::*;
-use candle_core::{DType, Result, Tensor, Var};
-use candle_nn::Module;
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, Var};
+use candle_nn::{Module, VarBuilder, VarMap, seq};
 use mr2_nn::graph::{Act, Ctx};
-use mr2_nn::layers::{AsModule, AvgPool2d, BatchNorm2d, Conv2d, ConvBn, Dropout, Layer, MaxPool2d};
+use mr2_nn::layers::{
+    AsModule, AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, ConvBn, CosineLinear, Dropout, Layer,
+    MaxPool2d, linear,
+};
+use mr2_nn::ops::{Target, cross_entropy};
+use mr2_nn::optim::{Optimizer, ParamGroup, Sgd, SgdConfig};
 use std::collections::HashMap;
 
 const DTYPE: DType = DType::F64;
@@ -211,12 +216,124 @@ fn a_layer_as_module_mixes_with_candle_modules() {
         .unwrap();
     let module = AsModule {
         layer: conv,
-        cx: &cx,
+        cx: cx.clone(),
     };
     let out = module.forward(&images).unwrap();
     assert_eq!(numbers(&out), numbers(&expected));
     let grads = cx.backward(&out.sum_all().unwrap()).unwrap();
     assert!(grads.get(&weight).is_some());
+}
+
+#[test]
+fn layers_in_candles_sequential_train() {
+    let (cx, store) = (train(DTYPE), store(DTYPE));
+    let vb = store.var_builder();
+    let unit = ConvBn::new(3, 4, 3, 1, 1, NORM, vb.pp("conv"), vb.pp("bn")).unwrap();
+    let pool = MaxPool2d {
+        kernel: 2,
+        stride: 2,
+        padding: 0,
+    };
+    let net = seq()
+        .add(AsModule {
+            layer: unit,
+            cx: cx.clone(),
+        })
+        .add(AsModule {
+            layer: pool,
+            cx: cx.clone(),
+        })
+        .add_fn(|x| x.flatten_from(1))
+        .add(linear(4 * 2 * 2, 2, vb.pp("fc")).unwrap());
+    let loss = || {
+        let logits = net.forward(&images()).unwrap();
+        cross_entropy(&logits, Target::Hard(&[0, 1]), None)
+            .unwrap()
+            .mean_all()
+            .unwrap()
+    };
+    let group = ParamGroup {
+        params: store.parameters(),
+        lr_scale: 1.0,
+        weight_decay: 0.0,
+    };
+    let config = SgdConfig {
+        momentum: 0.0,
+        nesterov: false,
+    };
+    let mut sgd = Sgd::new(vec![group], config).unwrap();
+    let before = loss();
+    let grads = cx.backward(&before).unwrap();
+    for (name, var) in store.parameters() {
+        assert!(grads.get(&var).is_some(), "{name}");
+    }
+    sgd.step(&grads, 0.05).unwrap();
+    assert!(numbers(&loss()) < numbers(&before));
+}
+
+#[test]
+fn layers_built_from_a_varmap_train_with_candles_optimiser() {
+    let (cx, map) = (train(DTYPE), VarMap::new());
+    let vb = VarBuilder::from_varmap(&map, DTYPE, &CPU);
+    let unit = ConvBn::new(3, 4, 3, 1, 1, NORM, vb.pp("conv"), vb.pp("bn")).unwrap();
+    let head = linear(4, 2, vb.pp("fc")).unwrap();
+    let values = || -> HashMap<String, Vec<f64>> {
+        let vars = map.data().lock().unwrap();
+        let named = vars.iter().map(|(name, var)| (name.clone(), numbers(var)));
+        named.collect()
+    };
+    let start = values();
+    let x = unit
+        .forward_relu(&cx, &cx.enter(&images()).unwrap())
+        .unwrap();
+    let logits = head.forward(&x.mean_hw().unwrap()).unwrap();
+    let labels = Tensor::new(&[0u32, 1], &CPU).unwrap();
+    let loss = candle_nn::loss::cross_entropy(&logits, &labels).unwrap();
+    let grads = cx.backward(&loss).unwrap();
+    let forwarded = values();
+    let mut sgd: candle_nn::SGD = candle_nn::Optimizer::new(map.all_vars(), 0.1).unwrap();
+    candle_nn::Optimizer::step(&mut sgd, &grads).unwrap();
+    let end = values();
+    assert_eq!(start.len(), 7);
+    for (name, var) in map.data().lock().unwrap().iter() {
+        let is_buffer = name.contains("running");
+        assert_eq!(grads.get(var).is_none(), is_buffer, "{name}");
+        assert_eq!(start[name] != forwarded[name], is_buffer, "{name}");
+        assert_eq!(forwarded[name] != end[name], !is_buffer, "{name}");
+    }
+}
+
+#[test]
+fn images_behind_an_operation_without_gradient_leave_the_layers_theirs() {
+    let (cx, images) = (train(DTYPE), images());
+    let (conv, weight) = conv(3);
+    type Cut = fn(&Tensor) -> Result<Tensor>;
+    let cuts: [(&str, Cut); 6] = [
+        ("round", Tensor::round),
+        ("floor", Tensor::floor),
+        ("ceil", Tensor::ceil),
+        ("sign", Tensor::sign),
+        ("times 0", |x| x.affine(0.0, 1.0)),
+        ("integers", |x| x.to_dtype(DType::U8)?.to_dtype(DTYPE)),
+    ];
+    for (name, cut) in cuts {
+        let first = conv.forward(&cx, &cx.enter(&images).unwrap()).unwrap();
+        for x in [images.as_tensor().clone(), first.to_tensor().unwrap()] {
+            let x = cut(&x).unwrap();
+            let weights_gradient = |x: &Tensor| {
+                let loss = energy(&conv.forward(&cx, &cx.enter(x).unwrap()).unwrap()).unwrap();
+                let grads = cx.backward(&loss).unwrap();
+                assert!(grads.get(&images).is_none(), "{name}");
+                numbers(grads.get(&weight).expect(name))
+            };
+            assert!(x.track_op(), "{name} belongs into this test");
+            assert_eq!(
+                weights_gradient(&x),
+                weights_gradient(&x.detach()),
+                "{name}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -269,6 +386,37 @@ fn images_and_gradients_need_not_be_contiguous() {
     assert_eq!(gradient(&strided, &wide), gradient(&copied, &wide));
 }
 
+/// Logits of a net that has every layer, on enough numbers that each splits its work.
+fn one_of_each(cx: &Ctx, vb: &VarBuilder, images: &Tensor) -> Result<Tensor> {
+    let unit = ConvBn::new(3, 18, 3, 2, 1, NORM, vb.pp("conv"), vb.pp("bn"))?;
+    let config = Conv2dConfig {
+        groups: 3,
+        bias: true,
+        ..PLAIN
+    };
+    let grouped = Conv2d::new(18, 24, 3, config, vb.pp("grouped"))?;
+    let max = MaxPool2d {
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+    };
+    let avg = AvgPool2d {
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+        count_include_pad: true,
+    };
+    let dropout = Dropout::new(0.3)?;
+    let head = CosineLinear::new(27, 50, 16.0, vb.pp("head"))?;
+    cx.begin_step(5, 0);
+    let x = unit.forward_relu(cx, &cx.enter(images)?)?;
+    let y = grouped.forward(cx, &x)?.add(&x.subsample_pad(1, 24)?)?;
+    let y = max.forward(cx, &dropout.forward(cx, &y.relu()?)?)?;
+    let y = avg.forward(cx, &y)?.subsample_pad(2, 27)?;
+    let features = y.mean_hw()?;
+    head.forward(&dropout.forward_tensor(cx, &features)?)
+}
+
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
     let run = |threads| {
@@ -278,18 +426,16 @@ fn bits_do_not_depend_on_the_number_of_threads() {
             .unwrap();
         pool.install(|| {
             let (cx, store) = (train(DType::F32), store(DType::F32));
-            let vb = store.var_builder();
-            let unit = ConvBn::new(3, 17, 3, 2, 1, NORM, vb.pp("conv"), vb.pp("bn")).unwrap();
-            let images = variable("many", &[37, 3, 9, 11], DType::F32);
-            let x = unit.forward_relu(&cx, &cx.enter(&images).unwrap()).unwrap();
-            let loss = x.mean_hw().unwrap().sqr().unwrap().sum_all().unwrap();
-            let grads = cx.backward(&loss).unwrap();
+            let images = variable("many", &[67, 3, 9, 11], DType::F32);
+            let logits = one_of_each(&cx, &store.var_builder(), &images).unwrap();
+            let grads = cx.backward(&logits.sqr().unwrap().sum_all().unwrap());
+            let grads = grads.unwrap();
             let mut all: Vec<Vec<f64>> = store
                 .parameters()
                 .iter()
                 .map(|(_, var)| gradient(&grads, var))
                 .collect();
-            all.push(gradient(&grads, &images));
+            all.extend([numbers(&logits), gradient(&grads, &images)]);
             all.extend(store.buffers().iter().map(|(_, var)| numbers(var)));
             all
         })
@@ -314,4 +460,65 @@ fn one_context_serves_two_threads() {
             assert_eq!(handle.join().unwrap(), alone);
         }
     });
+}
+
+/// The identity; its backward takes up a waiting task of rayon's on the same thread, as any
+/// parallel loop may while it waits.
+struct TakesUpAnotherTask;
+
+impl CustomOp1 for TakesUpAnotherTask {
+    fn name(&self) -> &'static str {
+        "takes-up-another-task"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((storage.clone(), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        rayon::yield_now();
+        Ok(Some(gradient.clone()))
+    }
+}
+
+#[test]
+fn a_backward_may_run_within_another_of_the_same_loss() {
+    let (cx, images) = (train(DTYPE), images());
+    let (conv, weight) = conv(3);
+    let x = conv.forward(&cx, &cx.enter(&images).unwrap()).unwrap();
+    let between = x
+        .to_tensor()
+        .unwrap()
+        .apply_op1(TakesUpAnotherTask)
+        .unwrap();
+    let y = conv.forward(&cx, &cx.enter(&between).unwrap()).unwrap();
+    // When the task is taken up, the sum of the gradients of x is not complete.
+    let loss = (energy(&y).unwrap() + energy(&x.relu().unwrap()).unwrap()).unwrap();
+    let both = move || {
+        let grads = cx.backward(&loss).unwrap();
+        (gradient(&grads, &weight), gradient(&grads, &images))
+    };
+    let alone = both();
+    let (first, second) = finishes(move || {
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1);
+        one.build().unwrap().install(|| rayon::join(&both, &both))
+    });
+    assert_eq!(first, alone);
+    assert_eq!(second, alone);
+}
+
+#[test]
+fn a_failed_backward_leaves_no_trace() {
+    let (cx, images) = (train(DTYPE), images());
+    let (conv, weight) = conv(2);
+    let loss = energy(&conv.forward(&cx, &cx.enter(&images).unwrap()).unwrap()).unwrap();
+    let alone = gradient(&cx.backward(&loss).unwrap(), &weight);
+    let other = train(DTYPE).enter(&images).unwrap().to_tensor().unwrap();
+    let mixed = (&loss + other.sum_all().unwrap()).unwrap();
+    assert!(cx.backward(&mixed).is_err());
+    assert!(
+        loss.backward().is_err(),
+        "no backward is under way any more"
+    );
+    assert_eq!(gradient(&cx.backward(&loss).unwrap(), &weight), alone);
 }

@@ -6,6 +6,7 @@ use mr2_nn::graph::{Act, Ctx, Mode};
 use mr2_nn::layers::{
     AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, ConvBn, CosineLinear, Dropout, MaxPool2d, linear,
 };
+use std::collections::HashMap;
 
 const DTYPE: DType = DType::F32;
 
@@ -129,6 +130,35 @@ fn convolutions_name_what_does_not_fit() {
         conv.forward(&double, &x),
         "conv2d weight: expected F64, got F32",
     );
+}
+
+#[test]
+fn a_parameter_computed_from_variables_is_refused() {
+    let given = |name: &str, size: &[usize], computed: bool| {
+        let tensor = variable(name, size, DTYPE).as_tensor().clone();
+        let tensor = if computed {
+            (tensor * 2.0).unwrap()
+        } else {
+            tensor
+        };
+        (name.to_string(), tensor)
+    };
+    let text = |layer: &str, name: &str| format!("{layer} {name}: computed from variables");
+    let config = Conv2dConfig {
+        bias: true,
+        ..PLAIN
+    };
+    for name in ["weight", "bias"] {
+        let weight = given("weight", &[2, 3, 3, 3], name == "weight");
+        let tensors = HashMap::from([weight, given("bias", &[2], name == "bias")]);
+        let conv = Conv2d::new(3, 2, 3, config, builder(tensors, DTYPE));
+        says(conv, &text("conv2d", name));
+        let buffers = ["running_mean", "running_var"].map(|buffer| given(buffer, &[3], false));
+        let parameters = ["weight", "bias"].map(|own| given(own, &[3], own == name));
+        let tensors = HashMap::from_iter(buffers.into_iter().chain(parameters));
+        let bn = BatchNorm2d::new(3, NORM, builder(tensors, DTYPE));
+        says(bn, &text("batch_norm", name));
+    }
 }
 
 #[test]

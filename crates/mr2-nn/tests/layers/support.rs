@@ -131,6 +131,18 @@ pub fn check_by_differences(of: &Var, cx: &Ctx, loss: impl Fn() -> Result<Tensor
     check("finite differences", &analytic, &numeric, 1e-6);
 }
 
+/// What `work` gives, or a panic where it hangs: a deadlock is no failure that `cargo test` would
+/// report.
+#[track_caller]
+pub fn finishes<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    let patience = std::time::Duration::from_secs(120);
+    receiver
+        .recv_timeout(patience)
+        .expect("it neither hangs nor panics")
+}
+
 /// The error's own text, without the backtrace that Candle may add.
 pub fn message<T>(result: Result<T>) -> String {
     result.err().expect("an error").to_string()

@@ -1,6 +1,6 @@
 //! One checkpoint as bytes: a safetensors file whose only metadata entry is one JSON string.
 //!
-//! The entry `mr2_checkpoint` is `{"format_version": 1, "checksum": "…", "state": {…}}`. The
+//! The entry `mr2_checkpoint` is `{"format_version": 2, "checksum": "…", "state": {…}}`. The
 //! checksum is SHA-256 over the text of `state` and then, in the order of their names, each
 //! tensor's name, type, shape and bytes. One entry, because safetensors keeps its metadata in an
 //! unordered map and two entries would make the bytes differ from run to run.
@@ -13,8 +13,10 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::format_version;
+
 /// Version of the layout described on this page.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 const METADATA_KEY: &str = "mr2_checkpoint";
 
 #[derive(Serialize, Deserialize)]
@@ -92,20 +94,9 @@ pub(super) fn decode(
         .as_ref()
         .and_then(|entries| entries.get(METADATA_KEY))
         .ok_or_else(|| format!("its metadata has no entry {METADATA_KEY}"))?;
-    let header: serde_json::Value =
-        serde_json::from_str(header).map_err(|e| format!("its metadata is not JSON ({e})"))?;
-    // Before the rest, which another version may lay out differently.
-    let version = header
-        .get("format_version")
-        .and_then(serde_json::Value::as_u64);
-    if version != Some(FORMAT_VERSION.into()) {
-        let found = version.map_or("none".to_string(), |v| v.to_string());
-        return Err(format!(
-            "format version {found}, and this program reads version {FORMAT_VERSION}"
-        ));
-    }
+    format_version::check(header, FORMAT_VERSION)?;
     let header: Header =
-        serde_json::from_value(header).map_err(|e| format!("its metadata is malformed ({e})"))?;
+        serde_json::from_str(header).map_err(|e| format!("its metadata is malformed ({e})"))?;
     let mut views = file.tensors();
     views.sort_by(|a, b| a.0.cmp(&b.0));
     let parts = views
@@ -217,14 +208,14 @@ mod tests {
     fn another_format_version_is_refused_by_its_number() {
         let (tensors, state) = sample();
         let bytes = encode(&tensors, &state).unwrap();
-        let from = b"\\\"format_version\\\":1";
+        let from = b"\\\"format_version\\\":2";
         let at = bytes.windows(from.len()).position(|w| w == from).unwrap();
         let mut other = bytes;
         other[at + from.len() - 1] = b'7';
         let message = decode(&other, &Device::Cpu).unwrap_err();
         assert_eq!(
             message,
-            "format version 7, and this program reads version 1"
+            "format version 7, and this program reads version 2"
         );
     }
 

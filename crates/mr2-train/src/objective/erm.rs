@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 use mr2_nn::ops::cross_entropy;
-use mr2_stats::Pairs;
 
 use super::{Margins, Objective, StepInput, StepLoss};
 use crate::error::Result;
@@ -19,7 +18,7 @@ impl Objective for Erm {
         Ok(())
     }
 
-    fn observe(&mut self, _features: &Tensor, _pairs: &Pairs) -> Result<()> {
+    fn observe(&mut self, _step: &StepInput<'_>) -> Result<()> {
         Ok(())
     }
 

@@ -1,8 +1,9 @@
 //! What is minimised: the one place where methods differ.
 //!
-//! An objective sees the features and logits of a batch and returns its loss. It may own state,
-//! which then goes into the checkpoint under its own names. A new method is one file here, one
-//! variant of [`ObjectiveConfig`] and one line in its `build`; the loop stays as it is.
+//! An objective sees a batch (its images, their places in the training set, their labels) with its
+//! features and logits, moves its state by them and returns its loss. The state goes into the
+//! checkpoint under the objective's own names: weights of samples or classes, a second network. A new
+//! method is one file here, one variant of [`ObjectiveConfig`] and one line in its `build`.
 
 mod erm;
 mod mr2;
@@ -10,6 +11,7 @@ mod mr2;
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
+use mr2_data::Batch;
 use mr2_loss::Mr2Config;
 use mr2_nn::ops::Target;
 use mr2_stats::Pairs;
@@ -52,6 +54,7 @@ impl ObjectiveConfig {
 
 /// What an objective sees of a step.
 pub(crate) struct StepInput<'a> {
+    pub(crate) batch: &'a Batch,
     /// (batch, features)
     pub(crate) features: &'a Tensor,
     /// (batch, classes)
@@ -62,7 +65,7 @@ pub(crate) struct StepInput<'a> {
 
 impl StepInput<'_> {
     fn target(&self) -> Target<'_> {
-        let labels = self.pairs.labels();
+        let labels = &self.batch.labels;
         if self.label_smoothing > 0.0 {
             Target::Smoothed {
                 labels,
@@ -100,9 +103,9 @@ pub(crate) struct Margins {
 pub(crate) trait Objective {
     /// Called before the first step of every epoch.
     fn start_epoch(&mut self) -> Result<()>;
-    /// Moves the objective's state by the features of a batch, (batch, features), before its loss.
-    fn observe(&mut self, features: &Tensor, pairs: &Pairs) -> Result<()>;
-    /// The loss of a batch with the state as it is.
+    /// Moves the objective's state by a step, before its loss.
+    fn observe(&mut self, step: &StepInput<'_>) -> Result<()>;
+    /// The loss of a step with the state as it is, which stays so: it can be asked for again.
     fn loss(&self, step: &StepInput<'_>) -> Result<StepLoss>;
     /// The margins that the next step would begin with.
     fn margins(&self) -> Result<Margins>;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
-use mr2_loss::{Mr2Config, gamma, logit_margin, reduce, representation_margin, spread_threshold};
-use mr2_stats::{ClassStats, Pairs};
+use mr2_loss::{Mr2Config, gamma, mr2, spread_threshold};
+use mr2_stats::ClassStats;
 
 use super::{Margins, Objective, Representation, StepInput, StepLoss};
 use crate::error::Result;
@@ -37,40 +37,26 @@ impl Objective for Mr2 {
         Ok(())
     }
 
-    fn observe(&mut self, features: &Tensor, pairs: &Pairs) -> Result<()> {
-        Ok(self.statistics.observe(features, pairs)?)
+    fn observe(&mut self, step: &StepInput<'_>) -> Result<()> {
+        Ok(self.statistics.observe(step.features, step.pairs)?)
     }
 
     fn loss(&self, step: &StepInput<'_>) -> Result<StepLoss> {
-        let StepInput {
-            features,
-            logits,
-            pairs,
-            ..
-        } = *step;
-        let snapshot = self.statistics.snapshot()?;
-        let margins = gamma(&snapshot, &self.config.gamma)?;
-        let classification =
-            logit_margin(logits, step.target(), &margins, pairs.labels())?.mean_all()?;
-        let term = &self.config.representation;
-        if term.weight == 0.0 {
-            return Ok(StepLoss {
-                total: classification.clone(),
-                classification,
-                representation: None,
-            });
-        }
-        let threshold = spread_threshold(&snapshot, term.spread)?;
-        let per_sample = representation_margin(features, pairs, &threshold, term.scale)?;
-        let representation = reduce(&per_sample, pairs, features.dim(1)?, term.reduction)?;
-        let total = (&classification + (&representation * term.weight)?)?;
+        let terms = mr2(
+            step.logits,
+            step.target(),
+            step.features,
+            step.pairs,
+            &self.statistics.snapshot()?,
+            &self.config,
+        )?;
+        let weight = self.config.representation.weight;
         Ok(StepLoss {
-            total,
-            classification,
-            representation: Some(Representation {
-                term: representation,
-                weight: term.weight,
-            }),
+            total: terms.total,
+            classification: terms.logit_margin,
+            representation: terms
+                .representation
+                .map(|term| Representation { term, weight }),
         })
     }
 

@@ -147,7 +147,7 @@ fn taking_the_pulls_changes_nothing_of_the_run() {
                     let dims = (batch.labels.len(), run.job.model.feature_dim());
                     let features = Tensor::randn(0f32, 1.0, dims, &Device::Cpu).unwrap();
                     let pairs = Pairs::new(&batch.labels, CLASSES).unwrap();
-                    run.pulls(&features, &pairs).unwrap().unwrap();
+                    run.pulls(&batch, &features, &pairs).unwrap().unwrap();
                 }
             }
             let bits = |tensor: Tensor| -> Vec<u64> {
@@ -170,11 +170,14 @@ fn the_pulls_are_the_norms_of_the_gradients() {
     let values: Vec<f32> = (0..2 * dim).map(|i| rng::normal(9, i) as f32).collect();
     let features = Tensor::from_vec(values.clone(), (2, dim as usize), &Device::Cpu).unwrap();
     let pairs = Pairs::new(&labels, CLASSES).unwrap();
-    let (pulls, logits, weight) = with_run(ObjectiveConfig::Mr2(objective()), |run, _| {
+    let (pulls, logits, weight) = with_run(ObjectiveConfig::Mr2(objective()), |run, train| {
+        // Neither of the terms looks at the images.
+        let mut batch = train.epoch(0, 0).next().unwrap().unwrap();
+        batch.labels = labels.to_vec();
         let context = Ctx::new(&Device::Cpu, DType::F32, Mode::Eval).unwrap();
         let logits = run.job.model.head(&context, &features).unwrap();
         let weight = run.job.model.head_weight().to_vec2::<f32>().unwrap();
-        let pulls = run.pulls(&features, &pairs).unwrap().unwrap();
+        let pulls = run.pulls(&batch, &features, &pairs).unwrap().unwrap();
         (pulls, logits.to_vec2::<f32>().unwrap(), weight)
     });
     // Cross-entropy: (softmax − one-hot) · W / batch.
@@ -213,4 +216,87 @@ fn a_loss_of_one_term_has_no_pulls() {
         });
         assert_eq!(pulls, None);
     }
+}
+
+/// Plain cross-entropy with a weight for each image of the training set, which grows when it is seen.
+struct OfImages {
+    weights: Vec<f32>,
+    observed: Vec<(Vec<u32>, Vec<usize>)>,
+    losses: std::cell::Cell<usize>,
+}
+
+impl crate::objective::Objective for std::rc::Rc<std::cell::RefCell<OfImages>> {
+    fn start_epoch(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn observe(&mut self, step: &StepInput<'_>) -> Result<()> {
+        let mut state = self.borrow_mut();
+        for index in &step.batch.indices {
+            state.weights[*index as usize] += 1.0;
+        }
+        let seen = (
+            step.batch.indices.clone(),
+            step.batch.images.dims().to_vec(),
+        );
+        state.observed.push(seen);
+        Ok(())
+    }
+
+    fn loss(&self, step: &StepInput<'_>) -> Result<StepLoss> {
+        let state = self.borrow();
+        state.losses.set(state.losses.get() + 1);
+        let of_batch = step.batch.indices.iter();
+        let weights: Vec<f32> = of_batch.map(|i| state.weights[*i as usize]).collect();
+        let weights = Tensor::new(weights, step.logits.device())?;
+        let target = mr2_nn::ops::Target::Hard(&step.batch.labels);
+        let losses = mr2_nn::ops::cross_entropy(step.logits, target, None)?;
+        let total = (losses * weights)?.mean_all()?;
+        Ok(StepLoss {
+            classification: total.clone(),
+            total,
+            representation: None,
+        })
+    }
+
+    fn margins(&self) -> Result<crate::objective::Margins> {
+        Ok(crate::objective::Margins {
+            gamma: vec![Some(1.0); CLASSES],
+            spread_threshold: None,
+        })
+    }
+
+    fn watched(&self) -> Option<crate::report::Watched> {
+        None
+    }
+
+    fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(Vec::new())
+    }
+
+    fn load(&mut self, _tensors: &std::collections::HashMap<String, Tensor>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_objective_sees_images_and_their_places_once_a_step_and_a_single_term_is_computed_once() {
+    let of_images = std::rc::Rc::new(std::cell::RefCell::new(OfImages {
+        weights: vec![0.0; 12],
+        observed: Vec::new(),
+        losses: std::cell::Cell::new(0),
+    }));
+    let expected = with_run(ObjectiveConfig::Erm {}, |run, train| {
+        run.objective = Box::new(of_images.clone());
+        let batches: Vec<_> = train.epoch(0, 0).map(|batch| batch.unwrap()).collect();
+        for batch in &batches {
+            run.step(batch).unwrap();
+        }
+        let seen = |batch: mr2_data::Batch| (batch.indices, batch.images.dims().to_vec());
+        batches.into_iter().map(seen).collect::<Vec<_>>()
+    });
+    let state = of_images.borrow();
+    assert_eq!(state.observed, expected);
+    assert_eq!(state.weights, [1.0; 12]);
+    assert_eq!(state.losses.get(), expected.len());
 }

@@ -106,3 +106,61 @@ fn spearman(x: &[Option<f64>], y: &[Option<f64>]) -> Result<Option<f64>> {
     }
     Ok(mr2_metrics::spearman(&x, &y)?)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// One value for each of five classes.
+    fn known(values: [f64; 5]) -> Vec<Option<f64>> {
+        values.map(Some).to_vec()
+    }
+
+    #[test]
+    fn each_correlation_is_spearmans_with_its_own_quantity() {
+        // ρ = 1 − 6 Σ d² / (5 · 24); each quantity has its own Σ d².
+        let classes = ClassSeries {
+            m: known([1.0, 2.0, 3.0, 5.0, 4.0]),             // Σ d² = 2
+            v: known([2.0, 1.0, 3.0, 5.0, 4.0]),             // 4
+            second_moment: known([5.0, 4.0, 3.0, 2.0, 1.0]), // 40
+            gamma: known([1.0, 4.0, 3.0, 2.0, 5.0]),         // 8
+            head_norm: known([3.0, 2.0, 1.0, 5.0, 4.0]),     // 10
+        };
+        // v / m is 2, 1/2, 1, 1, 1, whose ranks are 5, 1, 3, 3, 3: Pearson's of those and 1 … 5.
+        let accuracies = known([0.1, 0.2, 0.3, 0.4, 0.5]);
+        let on = MeasuredOn::Validation;
+        let found = Correlations::new(on, &accuracies, &classes).unwrap();
+        assert_eq!(found.measured_on, on);
+        for (name, rho, expected) in [
+            ("m", found.m, 0.9),
+            ("v", found.v, 0.8),
+            ("second moment", found.second_moment, -1.0),
+            (
+                "relative spread",
+                found.relative_spread,
+                -2.0 / 80f64.sqrt(),
+            ),
+            ("gamma", found.gamma, 0.6),
+            ("head norm", found.head_norm, 0.5),
+        ] {
+            let rho = rho.unwrap();
+            assert!((rho - expected).abs() < 1e-12, "{name}: {rho}");
+        }
+    }
+
+    #[test]
+    fn classes_without_a_value_are_left_out_of_a_correlation() {
+        let mut classes = ClassSeries {
+            m: known([1.0, 9.0, 2.0, 3.0, 4.0]),
+            v: known([1.0; 5]),
+            second_moment: known([1.0, 2.0, 3.0, 4.0, 5.0]),
+            gamma: known([1.0; 5]),
+            head_norm: known([5.0, 4.0, 3.0, 2.0, 1.0]),
+        };
+        classes.m[1] = None;
+        let accuracies = known([0.1, 0.2, 0.3, 0.4, 0.5]);
+        let found = Correlations::new(MeasuredOn::Test, &accuracies, &classes).unwrap();
+        assert_eq!((found.m, found.gamma), (Some(1.0), None));
+    }
+}

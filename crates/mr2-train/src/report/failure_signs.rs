@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use mr2_metrics::{Premise, group_accuracy, thirds};
+use mr2_metrics::{Premise, PremiseTest, group_accuracy, thirds};
 use serde::{Deserialize, Serialize};
 
 use super::{EpochRecord, MeasuredOn, premise};
@@ -28,6 +28,9 @@ const DOMINATING_PULL: f64 = 1.0;
 const EXPLODING_MARGIN: f64 = 10.0;
 /// Mean v over mean (m + v), below which features count as compressed.
 const COMPRESSED_SPREAD: f64 = 0.05;
+/// Classes from which on a correlation of ±0.4 would be significant four times out of five, so
+/// that one that isn't says something.
+const MANY_CLASSES: usize = 50;
 /// Loss of a third's accuracy since the run's best epoch that counts as a drop.
 const DROP: f64 = 0.05;
 
@@ -36,7 +39,7 @@ const DROP: f64 = 0.05;
 #[serde(rename_all = "snake_case")]
 pub enum FailureSign {
     /// Harder classes have the smaller margin, or the smaller m + v where all margins are equal,
-    /// significantly.
+    /// significantly; or, among many classes, neither the smaller nor the larger one.
     SpreadWithoutDifficulty,
     /// The head's weight norms differ much between classes.
     UnequalHeadNorms,
@@ -78,7 +81,10 @@ pub(crate) fn signs(
     before: &[EpochRecord],
     watched: Option<Watched>,
 ) -> Result<Vec<Sign>> {
-    let mut found = vec![spread_without_difficulty(now)?, unequal_head_norms(now)];
+    let mut found = vec![
+        spread_without_difficulty(now, before.last())?,
+        unequal_head_norms(now),
+    ];
     if let Some(watched) = watched {
         found.push(representation_dominates(now, watched));
         found.push(margins_explode(now));
@@ -90,27 +96,40 @@ pub(crate) fn signs(
 
 /// Of the margins where there are different ones, or else of m + v, which the paper's grow with.
 ///
-/// Only where it is significant: in an early epoch, or with few classes, ρ has either sign by chance.
-fn spread_without_difficulty(now: &EpochRecord) -> Result<Option<Sign>> {
-    let (measured_on, accuracies) = now.accuracies();
+/// With few classes ρ has either sign by chance, and in one early epoch it may be near 0 with many:
+/// so a reversed one must be significant, and one that isn't must follow another.
+fn spread_without_difficulty(
+    now: &EpochRecord,
+    before: Option<&EpochRecord>,
+) -> Result<Option<Sign>> {
     let of_margins = range(&now.classes.gamma).is_some_and(|(low, high)| low < high);
-    let (name, values, so) = match of_margins {
-        true => (
-            "margin γ",
-            &now.classes.gamma,
-            "so the margins favour easy classes",
-        ),
-        false => (
-            "m + v",
-            &now.classes.second_moment,
-            "so margins that grow with it would favour easy classes",
-        ),
+    let test = |epoch: &EpochRecord| {
+        let values = match of_margins {
+            true => &epoch.classes.gamma,
+            false => &epoch.classes.second_moment,
+        };
+        premise(&epoch.accuracies().1, values, epoch.epoch)
     };
-    let test = premise(&accuracies, values, now.epoch)?;
-    let (Premise::Reversed, Some(rho), Some(p)) = (test.verdict, test.rho, test.p) else {
+    let of_now = test(now)?;
+    let (Some(rho), Some(p)) = (of_now.rho, of_now.p) else {
         return Ok(None);
     };
-    let on = match measured_on {
+    let (name, margins) = match of_margins {
+        true => ("margin γ", "the margins"),
+        false => ("m + v", "margins that grow with it would"),
+    };
+    let many = |test: &PremiseTest| {
+        matches!(test.verdict, Premise::Undecided { .. }) && test.classes >= MANY_CLASSES
+    };
+    let (which, so) = match before {
+        _ if of_now.verdict == Premise::Reversed => ("the smaller", "favour easy classes"),
+        Some(before) if many(&of_now) && many(&test(before)?) => (
+            "neither the smaller nor the larger",
+            "have little to do with difficulty",
+        ),
+        _ => return Ok(None),
+    };
+    let on = match now.accuracies().0 {
         MeasuredOn::Validation => "validation",
         MeasuredOn::RunningTraining => "running training",
         MeasuredOn::Test => "test",
@@ -118,8 +137,8 @@ fn spread_without_difficulty(now: &EpochRecord) -> Result<Option<Sign>> {
     Ok(Some(Sign {
         sign: FailureSign::SpreadWithoutDifficulty,
         message: format!(
-            "harder classes have the smaller {name} here: Spearman's ρ of {on} accuracy with it is \
-             {rho:+.2} (p = {p:.4}), {so}"
+            "harder classes have {which} {name} here: Spearman's ρ of {on} accuracy with it is \
+             {rho:+.2} (p = {p:.4}), so {margins} {so}"
         ),
     }))
 }
@@ -159,20 +178,21 @@ fn margins_explode(now: &EpochRecord) -> Option<Sign> {
 }
 
 fn stale_statistics(now: &EpochRecord, watched: Watched) -> Option<Sign> {
-    // An average of decay d spans about 1 / (1 − d) updates; a class has at most one update for
-    // each of its images.
-    let span = 1.0 / (1.0 - watched.decay).max(f64::EPSILON);
+    // An average of decay d spans about 1 / (1 − d) updates, rounded because 1 / (1 − 0.9) is more
+    // than 10 in binary. A class has at most one update for each of its images and for each step.
+    let span = (1.0 / (1.0 - watched.decay).max(f64::EPSILON)).round();
+    let steps = now.step / now.epoch.max(1);
     let counts = &now.train_classes.count;
     let stale = counts
         .iter()
-        .filter(|count| (**count as f64) < span)
+        .filter(|count| ((**count).min(steps) as f64) < span)
         .count();
     let never = now.classes.v.iter().filter(|v| v.is_none()).count();
     (stale > 0 || never > 0).then(|| Sign {
         sign: FailureSign::StaleStatistics,
         message: format!(
-            "{stale} of {} classes had fewer images in the epoch than the {span:.0} updates that \
-             their moving averages span, and {never} have no spread yet",
+            "{stale} of {} classes had fewer updates in the epoch than the {span:.0} that their \
+             moving averages span, and {never} have no spread yet",
             counts.len()
         ),
     })

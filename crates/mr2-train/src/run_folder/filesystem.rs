@@ -1,23 +1,25 @@
 //! Writing a file so that, whatever happens, either the old or the new one stands whole.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// A file being written; its bytes survive a power cut after [`AsideFile::sync`].
-pub trait AsideFile: Write {
+/// A file being written; its bytes survive a power cut after [`SyncFile::sync`].
+pub trait SyncFile: Write + Send {
     /// Brings the bytes to the disk.
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// The five operations that a safe write consists of.
+/// What a run does to files.
 ///
-/// A trait so that tests can make each of them fail in turn.
+/// A trait so that tests can make each operation fail in turn.
 pub trait FileSystem: Send + Sync {
     /// Creates a file, or empties the one that is there.
-    fn create(&self, path: &Path) -> io::Result<Box<dyn AsideFile>>;
+    fn create(&self, path: &Path) -> io::Result<Box<dyn SyncFile>>;
+    /// Opens a file to write at its end; creates the one that isn't there.
+    fn append(&self, path: &Path) -> io::Result<Box<dyn SyncFile>>;
     /// Renames a file over another one.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Brings a folder's entries to the disk.
@@ -30,15 +32,20 @@ pub trait FileSystem: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Disk;
 
-impl AsideFile for File {
+impl SyncFile for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_all()
     }
 }
 
 impl FileSystem for Disk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn AsideFile>> {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn SyncFile>> {
         Ok(Box::new(File::create(path)?))
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Box<dyn SyncFile>> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Box::new(file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -61,6 +68,23 @@ impl FileSystem for Disk {
     }
 }
 
+/// Opens a file to write at its end, and keeps the folder's entry of it through a power cut.
+///
+/// # Errors
+/// Names `path`.
+pub(crate) fn append(fs: &dyn FileSystem, path: &Path) -> Result<Box<dyn SyncFile>> {
+    let file = fs
+        .append(path)
+        .map_err(Error::io(path, "open it to write at its end"))?;
+    fs.sync_folder(folder_of(path))
+        .map_err(Error::io(path, "sync its folder"))?;
+    Ok(file)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
 /// Ending of the file that a write is prepared in.
 pub(crate) const ASIDE: &str = "aside";
 
@@ -69,7 +93,6 @@ pub(crate) const ASIDE: &str = "aside";
 /// # Errors
 /// Names `path` and says whether the former or the new file stands there.
 pub(crate) fn write_atomically(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
     let aside = aside_of(path);
     let former_stays = "write it (the former file, if any, stays)";
     let written = fs.create(&aside).and_then(|mut file| {
@@ -82,7 +105,7 @@ pub(crate) fn write_atomically(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -
         let _ = fs.remove(&aside);
         return Err(Error::io(path, former_stays)(source));
     }
-    fs.sync_folder(folder).map_err(Error::io(
+    fs.sync_folder(folder_of(path)).map_err(Error::io(
         path,
         "sync its folder (the new file is in place, but may be lost in a power cut)",
     ))

@@ -12,14 +12,15 @@
 
 mod filesystem;
 
-use std::fmt::{self, Write as _};
+use std::collections::HashMap;
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use filesystem::ASIDE;
-pub use filesystem::{AsideFile, Disk, FileSystem};
+pub(crate) use filesystem::{ASIDE, append};
+pub use filesystem::{Disk, FileSystem, SyncFile};
 
 use crate::error::{Error, Result};
 
@@ -172,37 +173,58 @@ fn lock(folder: &Path) -> Result<File> {
 /// The differing lines, each with the TOML table that it stands in.
 fn difference(saved: &str, given: &str) -> String {
     let (saved, given) = (qualified_lines(saved), qualified_lines(given));
-    let mut text = String::new();
-    let mut emit = |sign: char, lines: &[String], other: &[String]| {
-        for line in lines.iter().filter(|line| !other.contains(line)) {
-            // Writing to a string can't fail.
-            let _ = writeln!(text, "{sign} {line}");
-        }
-    };
-    emit('-', &saved, &given);
-    emit('+', &given, &saved);
-    if text.is_empty() {
-        text.push_str("(only comments, blank lines or the order of lines differ)\n");
+    let gone = without(&saved, &given);
+    let new = without(&given, &saved);
+    let lines: Vec<String> = gone
+        .iter()
+        .map(|line| format!("- {line}"))
+        .chain(new.iter().map(|line| format!("+ {line}")))
+        .collect();
+    match lines.is_empty() {
+        true => "(only comments, blank lines or the order of lines differ)".to_string(),
+        false => lines.join("\n"),
     }
-    text.truncate(text.trim_end().len());
-    text
 }
 
-/// `table.key = value` for each line that sets a key.
+/// The lines that `other` has fewer times.
+fn without<'a>(lines: &'a [String], other: &[String]) -> Vec<&'a String> {
+    let mut other: Vec<&String> = other.iter().collect();
+    lines
+        .iter()
+        .filter(|line| match other.iter().position(|o| o == line) {
+            Some(place) => {
+                other.swap_remove(place);
+                false
+            }
+            None => true,
+        })
+        .collect()
+}
+
+/// `table.key = value` for each line that sets a key; the tables of a list are numbered.
 fn qualified_lines(text: &str) -> Vec<String> {
     let mut table = String::new();
+    let mut entries: HashMap<&str, usize> = HashMap::new();
     let mut lines = Vec::new();
     for line in text.lines().map(str::trim) {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        if line.starts_with('[') && line.ends_with(']') {
-            table = format!("{}.", line.trim_matches(['[', ']']));
+        if let Some(list) = inside(line, "[[", "]]") {
+            let entry = entries.entry(list).or_default();
+            table = format!("{list}[{entry}].");
+            *entry += 1;
+        } else if let Some(name) = inside(line, "[", "]") {
+            table = format!("{name}.");
         } else {
             lines.push(format!("{table}{line}"));
         }
     }
     lines
+}
+
+fn inside<'a>(line: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    line.strip_prefix(start)?.strip_suffix(end)
 }
 
 #[cfg(test)]
@@ -216,6 +238,36 @@ mod tests {
         assert_eq!(
             difference(saved, given),
             "- optimizer.lr = 0.1\n+ optimizer.lr = 0.2\n+ optimizer.nesterov = true"
+        );
+    }
+
+    #[test]
+    fn a_difference_tells_the_entries_of_a_list_apart() {
+        let crop = "[[data.transforms]]\nkind = \"crop\"\nsize = 8\n";
+        let flip = "[[data.transforms]]\nkind = \"flip\"\np = 0.5\n";
+        let swapped = difference(&format!("{crop}{flip}"), &format!("{flip}{crop}"));
+        for line in [
+            "- data.transforms[0].kind = \"crop\"",
+            "+ data.transforms[0].kind = \"flip\"",
+            "- data.transforms[1].p = 0.5",
+            "+ data.transforms[1].size = 8",
+        ] {
+            assert!(swapped.lines().any(|found| found == line), "{swapped}");
+        }
+        let doubled = difference(crop, &format!("{crop}{crop}"));
+        assert_eq!(
+            doubled,
+            "+ data.transforms[1].kind = \"crop\"\n+ data.transforms[1].size = 8"
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_there_once_more_is_a_difference() {
+        assert_eq!(difference("a = 1\n", "a = 1\na = 1\n"), "+ a = 1");
+        let only_order = "(only comments, blank lines or the order of lines differ)";
+        assert_eq!(
+            difference("a = 1\nb = 2\n", "b = 2\n# c\na = 1\n"),
+            only_order
         );
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use mr2_train::run_folder::{AsideFile, Disk, FileSystem};
+use mr2_train::run_folder::{Disk, FileSystem, SyncFile};
 use mr2_train::{Error, RunDir, Start, StopFlag, train};
 
 use crate::support::{checkpoint, process, remains, uninterrupted};
@@ -13,6 +13,7 @@ use crate::support::{checkpoint, process, remains, uninterrupted};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Operation {
     Create,
+    Append,
     Write,
     Sync,
     Rename,
@@ -45,6 +46,14 @@ impl Faulty {
         }
     }
 
+    fn faulty(&self, path: &Path, file: Box<dyn SyncFile>) -> Box<dyn SyncFile> {
+        Box::new(FaultyFile {
+            disk: self.clone(),
+            path: path.to_path_buf(),
+            file,
+        })
+    }
+
     fn happened(&self) -> bool {
         self.fault.lock().unwrap().is_none()
     }
@@ -69,10 +78,11 @@ impl Faulty {
     }
 }
 
+/// A file on such a disk.
 struct FaultyFile {
     disk: Faulty,
     path: std::path::PathBuf,
-    file: Box<dyn AsideFile>,
+    file: Box<dyn SyncFile>,
 }
 
 impl Write for FaultyFile {
@@ -90,7 +100,7 @@ impl Write for FaultyFile {
     }
 }
 
-impl AsideFile for FaultyFile {
+impl SyncFile for FaultyFile {
     fn sync(&mut self) -> io::Result<()> {
         self.disk.pass(Operation::Sync, &self.path)?;
         self.file.sync()
@@ -98,14 +108,14 @@ impl AsideFile for FaultyFile {
 }
 
 impl FileSystem for Faulty {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn AsideFile>> {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn SyncFile>> {
         self.pass(Operation::Create, path)?;
-        let file = Disk.create(path)?;
-        Ok(Box::new(FaultyFile {
-            disk: self.clone(),
-            path: path.to_path_buf(),
-            file,
-        }))
+        Ok(self.faulty(path, Disk.create(path)?))
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Box<dyn SyncFile>> {
+        self.pass(Operation::Append, path)?;
+        Ok(self.faulty(path, Disk.append(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -140,18 +150,26 @@ fn run_into(folder: &Path, disk: &Faulty) -> Option<Error> {
 
 #[test]
 fn a_fault_at_each_operation_of_each_file_in_turn_loses_nothing() {
-    use Operation::{Create, Remove, Rename, Sync, SyncFolder, Write};
+    use Operation::{Append, Create, Remove, Rename, Sync, SyncFolder, Write};
     let expected = uninterrupted();
-    for operation in [Create, Write, Sync, Rename, SyncFolder, Remove] {
-        // The first checkpoint, one in the middle, then the files of the end.
-        let mut faults = vec![("checkpoint", 0), ("checkpoint", 5)];
-        match operation {
-            // The folder is the run's own; its first write is the configuration.
-            SyncFolder => faults.extend([("", 7), ("", 12)]),
-            Remove => {}
-            _ => faults.extend([("predictions", 0), ("result.json", 0)]),
-        }
-        for (path, nth) in faults {
+    // The first checkpoint and one in the middle, the files of the end, those written all the time.
+    let checkpoints = [("checkpoint", 0), ("checkpoint", 5)];
+    let end = [("predictions", 0), ("result.json", 0)];
+    let logs = [("metrics.jsonl", 0), ("tfevents", 0)];
+    let later = [("metrics.jsonl", 5), ("tfevents", 5)];
+    // The first and second of the run's own folder are those of the configuration and the metrics.
+    let folders = [("", 0), ("", 1), ("/tb", 0), ("", 7), ("", 12)];
+    let faults = [
+        (Create, [checkpoints, end].concat()),
+        (Append, logs.to_vec()),
+        (Write, [checkpoints, end, logs, later].concat()),
+        (Sync, [checkpoints, end, logs, later].concat()),
+        (Rename, [checkpoints, end].concat()),
+        (SyncFolder, [&checkpoints[..], &folders[..]].concat()),
+        (Remove, checkpoints.to_vec()),
+    ];
+    for (operation, places) in faults {
+        for (path, nth) in places {
             let folder = tempfile::tempdir().unwrap();
             let disk = Faulty::new(operation, path, nth);
             let error = run_into(folder.path(), &disk);

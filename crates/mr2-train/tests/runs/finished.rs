@@ -12,7 +12,7 @@ use mr2_train::{
 
 use crate::support::{
     CLASSES, EPOCHS, Process, STEPS, STEPS_PER_EPOCH, config, process, process_with, remains,
-    uninterrupted,
+    training, uninterrupted,
 };
 
 fn finish(process: &Process) -> (tempfile::TempDir, RunResult) {
@@ -128,6 +128,54 @@ fn the_result_holds_what_tables_and_plots_read() {
     );
     assert!(lines.next().unwrap().starts_with("0,0,"));
     assert!(csv.contains("\"upper, solid\""));
+}
+
+/// Spearman's ρ of class accuracy with a quantity, over the classes that have it.
+fn rho(accuracies: &[Option<f64>], values: &[Option<f64>]) -> Option<f64> {
+    let both = accuracies.iter().zip(values);
+    let (x, y): (Vec<f64>, Vec<f64>) = both.filter_map(|(x, y)| (*x).zip(*y)).unzip();
+    mr2_metrics::spearman(&x, &y).unwrap()
+}
+
+#[test]
+fn each_epoch_logs_how_class_accuracy_goes_with_every_quantity() {
+    let (_folder, result) = finish(&process());
+    for record in &result.curves {
+        let accuracies = record.validation_classes.as_ref().unwrap().accuracies();
+        let (classes, logged) = (&record.classes, &record.correlations);
+        let of = |values: &[Option<f64>]| rho(&accuracies, values);
+        assert_eq!(logged.m, of(&classes.m));
+        assert_eq!(logged.v, of(&classes.v));
+        assert_eq!(logged.second_moment, of(&classes.second_moment));
+        assert_eq!(logged.relative_spread, of(&classes.relative_spread()));
+        assert_eq!(logged.gamma, of(&classes.gamma));
+        assert_eq!(logged.head_norm, of(&classes.head_norm));
+    }
+    let some_differ = result.curves.iter().any(|record| {
+        let rho = &record.correlations;
+        rho.m.is_some() && rho.m != rho.v && rho.v != rho.gamma && rho.gamma != rho.head_norm
+    });
+    assert!(some_differ, "mixed up, they would pass");
+}
+
+#[test]
+fn each_epoch_logs_the_share_of_images_with_another_of_their_class_in_the_batch() {
+    let process = process();
+    let (_folder, result) = finish(&process);
+    let mut shares = Vec::new();
+    for (epoch, record) in result.curves.iter().enumerate() {
+        let (mut images, mut with_another) = (0, 0);
+        for batch in process.train.epoch(epoch as u64, 0) {
+            let labels = batch.unwrap().labels;
+            let others = |label: &u32| labels.iter().filter(|other| *other == label).count() - 1;
+            images += labels.len();
+            with_another += labels.iter().filter(|label| others(label) > 0).count();
+        }
+        let expected = with_another as f64 / images as f64;
+        assert_eq!(record.share_with_positive, expected);
+        shares.push(expected);
+    }
+    assert!(shares.iter().all(|share| *share < 1.0), "{shares:?}");
 }
 
 #[test]
@@ -254,25 +302,7 @@ fn plain_cross_entropy_has_statistics_too_and_margin_one() {
 #[test]
 fn the_number_of_loader_threads_changes_nothing() {
     let mut many = process();
-    let set = many.train.set().clone();
-    let config = mr2_data::LoaderConfig {
-        workers: 3,
-        ..many.train.config().clone()
-    };
-    let pipeline = mr2_data::Pipeline::new(vec![
-        mr2_data::Transform::RandomCrop {
-            size: 8,
-            padding: 2,
-        },
-        mr2_data::Transform::HorizontalFlip { p: 0.5 },
-        mr2_data::Transform::Normalize {
-            mean: vec![0.5],
-            std: vec![0.25],
-        },
-    ])
-    .unwrap();
-    let device = mr2_train::candle_core::Device::Cpu;
-    many.train = mr2_data::Loader::new(set, pipeline, config, &device).unwrap();
+    many.train = training(many.train.set().clone(), 3);
     let (folder, _) = finish(&many);
     assert_eq!(remains(folder.path()), uninterrupted());
 }

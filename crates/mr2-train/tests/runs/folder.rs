@@ -1,12 +1,14 @@
 //! The folder: lock, configuration, states.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use mr2_train::{Outcome, RunDir, RunState, Select, Start, StopFlag};
+use mr2_data::Split;
+use mr2_train::{Outcome, Predictions, RunDir, RunResult, RunState, Select, Start, StopFlag};
 
-use crate::support::{config, process, process_with};
+use crate::support::{config, images, process, process_with, training};
 
 const CHILD: &str = "MR2_TRAIN_TEST_LOCK_FOLDER";
 
@@ -204,4 +206,41 @@ fn nothing_but_validation_data_can_select() {
         message,
         "config key `validation`: needs a loader of the validation part, got Test"
     );
+}
+
+#[test]
+fn nothing_but_the_training_part_can_train() {
+    let folder = tempfile::tempdir().unwrap();
+    for split in [Split::Validation, Split::Test] {
+        let mut process = process();
+        process.train = training(images(split, 44), 0);
+        let error = process.run(folder.path(), Start::Fresh).unwrap_err();
+        let expected =
+            format!("config key `train`: needs a loader of the train part, got {split:?}");
+        assert_eq!(error.to_string(), expected);
+    }
+    assert_eq!(RunDir::state_of(folder.path()), RunState::Empty);
+}
+
+#[test]
+fn a_file_of_another_version_is_refused_by_its_version_whatever_else_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    process().run(folder.path(), Start::Fresh).unwrap();
+    let result = folder.path().join("result.json");
+    fs::write(&result, r#"{"format_version": 7, "answer": 42}"#).unwrap();
+    let message = RunResult::read(folder.path()).unwrap_err().to_string();
+    let refused = "format version 7, and this program reads version 1";
+    assert_eq!(message, format!("{}: {refused}", result.display()));
+
+    let predictions = folder.path().join("predictions.safetensors");
+    let header = r#"{"format_version":7,"answer":42}"#.to_string();
+    let metadata = HashMap::from([("mr2_predictions".to_string(), header)]);
+    let none: [(&str, safetensors::tensor::TensorView<'_>); 0] = [];
+    fs::write(
+        &predictions,
+        safetensors::serialize(none, Some(metadata)).unwrap(),
+    )
+    .unwrap();
+    let message = Predictions::read(&predictions).unwrap_err().to_string();
+    assert_eq!(message, format!("{}: {refused}", predictions.display()));
 }

@@ -6,6 +6,10 @@ mod remains;
 /// The network, the data, and running a job in a folder.
 mod support;
 
+/// Statistics that begin anew with each epoch.
+mod epoch_statistics;
+/// TensorBoard event files, read back.
+mod events;
 /// Faults of the file system.
 mod faults;
 /// What a finished run leaves, and what evaluation and other methods change.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mr2_train::{Outcome, Start};
 
-use crate::support::{STEPS, process};
+use crate::support::{Process, STEPS, process};
 
 /// Type, shape and bytes of each tensor.
 pub type Tensors = HashMap<String, (String, Vec<usize>, Vec<u8>)>;
@@ -71,8 +71,13 @@ fn remove_times(value: &mut serde_json::Value) {
 
 /// What a run that nothing happened to leaves.
 pub fn uninterrupted() -> Remains {
+    uninterrupted_by(&process())
+}
+
+/// What the run of a process leaves that nothing happened to.
+pub fn uninterrupted_by(process: &Process) -> Remains {
     let folder = tempfile::tempdir().unwrap();
-    let outcome = process().run(folder.path(), Start::Fresh).unwrap();
+    let outcome = process.run(folder.path(), Start::Fresh).unwrap();
     assert!(matches!(outcome, Outcome::Finished(_)));
     remains(folder.path())
 }

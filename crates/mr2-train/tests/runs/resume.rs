@@ -6,9 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use mr2_nn::rng;
-use mr2_train::{Event, Outcome, RunResult, Start, StopFlag};
+use mr2_train::{Event, OptimizerConfig, Outcome, RunResult, Select, Start, StopFlag, TrainConfig};
 
-use crate::support::{Remains, STEPS, process, remains, uninterrupted};
+use crate::support::{
+    EPOCHS, Process, Remains, STEPS, STEPS_PER_EPOCH, config, process, process_with, remains,
+    uninterrupted, uninterrupted_by,
+};
 
 /// What ends a process in the middle of a run.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +24,10 @@ enum End {
 
 /// Runs until `step`, where the process ends.
 fn run_until(folder: &Path, start: Start, step: u64, end: End) {
-    let process = process();
+    run_process_until(&process(), folder, start, step, end);
+}
+
+fn run_process_until(process: &Process, folder: &Path, start: Start, step: u64, end: End) {
     let stop = StopFlag::new();
     let asked = stop.clone();
     let mut observer = |event: &Event<'_>| {
@@ -50,21 +56,135 @@ fn run_until(folder: &Path, start: Start, step: u64, end: End) {
 }
 
 fn resume(folder: &Path) -> Remains {
-    let outcome = process().run(folder, Start::Resume).unwrap();
+    resume_by(&process(), folder)
+}
+
+fn resume_by(process: &Process, folder: &Path) -> Remains {
+    let outcome = process.run(folder, Start::Resume).unwrap();
     assert!(matches!(outcome, Outcome::Finished(_)));
     remains(folder)
 }
 
+/// Tests the last weights, or those of the best epoch on validation.
+fn selecting(select: Select) -> Process {
+    process_with(TrainConfig { select, ..config() })
+}
+
+/// 20 different steps in random order, none of them the last of an epoch.
+fn steps_inside_epochs() -> Vec<u64> {
+    let mut steps: Vec<u64> = (1..=STEPS)
+        .filter(|step| step % STEPS_PER_EPOCH != 0)
+        .collect();
+    steps.sort_by_key(|step| rng::hash(2, *step));
+    steps.truncate(20);
+    steps
+}
+
 #[test]
-fn a_run_ended_at_any_of_20_random_steps_resumes_to_the_same_bits() {
-    let expected = uninterrupted();
-    for trial in 0..20 {
-        let step = 1 + rng::hash(2, trial) % STEPS;
-        let end = if trial % 2 == 0 { End::Stop } else { End::Kill };
-        let folder = tempfile::tempdir().unwrap();
-        run_until(folder.path(), Start::Fresh, step, end);
-        assert_eq!(resume(folder.path()), expected, "{end:?} at step {step}");
+fn a_run_stopped_or_killed_at_any_of_20_random_steps_inside_epochs_resumes_to_the_same_bits() {
+    for select in [Select::Last, Select::BestValidation] {
+        let expected = uninterrupted_by(&selecting(select));
+        for step in steps_inside_epochs() {
+            for end in [End::Stop, End::Kill] {
+                let folder = tempfile::tempdir().unwrap();
+                run_process_until(&selecting(select), folder.path(), Start::Fresh, step, end);
+                let resumed = resume_by(&selecting(select), folder.path());
+                assert_eq!(resumed, expected, "{select:?}: {end:?} at step {step}");
+            }
+        }
     }
+}
+
+/// Runs until an evaluation begins, the `nth` (from 0) of validation or that of the test part, and asks
+/// for a stop.
+fn run_until_evaluation(
+    process: &Process,
+    folder: &Path,
+    of_test: bool,
+    nth: usize,
+) -> Vec<String> {
+    let stop = StopFlag::new();
+    let asked = stop.clone();
+    let (mut before, mut seen) = (nth, Vec::new());
+    let mut observer = |event: &Event<'_>| match event {
+        Event::Evaluating { test } if *test == of_test => match before.checked_sub(1) {
+            Some(left) => before = left,
+            None => asked.stop(),
+        },
+        _ if !asked.is_set() => {}
+        Event::Stopping => seen.push("stopping".to_string()),
+        Event::Saved(path) => seen.push(path.file_name().unwrap().to_string_lossy().to_string()),
+        other => panic!("{other:?} after a stop was asked for"),
+    };
+    let outcome = process.run_watched(folder, Start::Fresh, &stop, &mut observer);
+    let expected = if of_test {
+        STEPS
+    } else {
+        (nth as u64 + 1) * STEPS_PER_EPOCH
+    };
+    assert!(matches!(outcome.unwrap(), Outcome::Stopped { step } if step == expected));
+    seen
+}
+
+#[test]
+fn a_stop_during_validation_saves_the_state_before_it_and_a_resumed_run_redoes_it() {
+    let expected = uninterrupted_by(&selecting(Select::BestValidation));
+    for nth in 0..EPOCHS as usize {
+        let folder = tempfile::tempdir().unwrap();
+        let seen = run_until_evaluation(
+            &selecting(Select::BestValidation),
+            folder.path(),
+            false,
+            nth,
+        );
+        let step = (nth as u64 + 1) * STEPS_PER_EPOCH;
+        let saved = format!("last-{step:09}.safetensors");
+        assert_eq!(seen, ["stopping".to_string(), saved]);
+        let metrics = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+        assert_eq!(metrics.matches("\"kind\":\"epoch\"").count(), nth);
+        let resumed = resume_by(&selecting(Select::BestValidation), folder.path());
+        assert_eq!(resumed, expected, "validation of epoch {}", nth + 1);
+    }
+}
+
+#[test]
+fn a_validation_that_is_redone_again_and_again_is_logged_once() {
+    // Nothing is learned, so no epoch after the first is the best, and none is saved for it.
+    let process = || {
+        process_with(TrainConfig {
+            optimizer: OptimizerConfig::Sgd {
+                lr: 1e-9,
+                momentum: 0.0,
+                nesterov: false,
+                weight_decay: 0.0,
+                decay_norm_and_bias: false,
+            },
+            checkpoint_every_steps: 100,
+            ..config()
+        })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let of_third_epoch = run_until_evaluation(&process(), folder.path(), false, 2);
+    assert_eq!(of_third_epoch.len(), 2, "{of_third_epoch:?}");
+    let next = 3 * STEPS_PER_EPOCH + 1;
+    for _ in 0..2 {
+        run_process_until(&process(), folder.path(), Start::Resume, next, End::Kill);
+    }
+    let resumed = resume_by(&process(), folder.path());
+    assert_eq!(resumed, uninterrupted_by(&process()));
+}
+
+#[test]
+fn a_stop_during_the_test_leaves_the_run_unfinished_and_a_resumed_one_redoes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = run_until_evaluation(&selecting(Select::BestValidation), folder.path(), true, 0);
+    assert_eq!(seen, [] as [String; 0]);
+    assert!(!folder.path().join("result.json").exists());
+    let resumed = resume_by(&selecting(Select::BestValidation), folder.path());
+    assert_eq!(
+        resumed,
+        uninterrupted_by(&selecting(Select::BestValidation))
+    );
 }
 
 #[test]
@@ -166,13 +286,17 @@ fn metrics_hold_each_step_once_in_order_after_any_interruption() {
 }
 
 #[test]
-fn each_start_has_an_event_file_of_its_own() {
+fn a_damaged_line_of_metrics_is_refused_by_its_number_and_nothing_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
-    run_until(folder.path(), Start::Fresh, 7, End::Stop);
-    resume(folder.path());
-    let files: Vec<_> = fs::read_dir(folder.path().join("tb")).unwrap().collect();
-    assert_eq!(files.len(), 2);
-    for file in files {
-        assert!(file.unwrap().metadata().unwrap().len() > 100);
-    }
+    run_until(folder.path(), Start::Fresh, 10, End::Stop);
+    let path = folder.path().join("metrics.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    let damaged = whole.replacen("\"step\":3,", "\"step\":three,", 1);
+    fs::write(&path, &damaged).unwrap();
+    let message = process().run(folder.path(), Start::Resume).unwrap_err();
+    let start = format!("{}: line 3 is no line of metrics: ", path.display());
+    assert!(message.to_string().starts_with(&start), "{message}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
+    fs::write(&path, whole).unwrap();
+    assert_eq!(resume(folder.path()), uninterrupted());
 }

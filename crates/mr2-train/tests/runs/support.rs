@@ -20,7 +20,7 @@ use mr2_train::{
     Select, Start, StopFlag, TrainConfig, Update, train,
 };
 
-pub use crate::remains::{Remains, checkpoint, remains, uninterrupted};
+pub use crate::remains::{Remains, checkpoint, remains, uninterrupted, uninterrupted_by};
 
 pub const CLASSES: usize = 4;
 pub const EPOCHS: u64 = 5;
@@ -156,33 +156,7 @@ pub fn process() -> Process {
 pub fn process_with(config: TrainConfig) -> Process {
     let params = ParamStore::new(3, DType::F32, &Device::Cpu);
     let model = TinyNet::new(&params).unwrap();
-    let loader_config = LoaderConfig {
-        images_per_batch: 8,
-        sampler: Sampler::Shuffled,
-        seed: 5,
-        workers: 1,
-        drop_last: false,
-    };
-    let normalise = Transform::Normalize {
-        mean: vec![0.5],
-        std: vec![0.25],
-    };
-    let augmented = Pipeline::new(vec![
-        Transform::RandomCrop {
-            size: 8,
-            padding: 2,
-        },
-        Transform::HorizontalFlip { p: 0.5 },
-        normalise.clone(),
-    ])
-    .unwrap();
-    let plain = Pipeline::new(vec![normalise]).unwrap();
-    let train = Loader::new(
-        images(Split::Train, 44),
-        augmented,
-        loader_config,
-        &Device::Cpu,
-    );
+    let plain = Pipeline::new(vec![normalise()]).unwrap();
     let evaluation = |split, n| {
         Loader::for_evaluation(images(split, n), plain.clone(), 16, 0, &Device::Cpu).unwrap()
     };
@@ -194,15 +168,40 @@ pub fn process_with(config: TrainConfig) -> Process {
         config,
         model,
         params,
-        train: train.unwrap(),
+        train: training(images(Split::Train, 44), 1),
         validation: Some(evaluation(Split::Validation, 20)),
         test: evaluation(Split::Test, 24),
         versions: BTreeMap::from([("mr2-train".to_string(), "test".to_string())]),
     }
 }
 
+fn normalise() -> Transform {
+    Transform::Normalize {
+        mean: vec![0.5],
+        std: vec![0.25],
+    }
+}
+
+/// Shuffled batches of eight images, cropped and flipped at random.
+pub fn training(set: Arc<ImageSet>, workers: usize) -> Loader {
+    let config = LoaderConfig {
+        images_per_batch: 8,
+        sampler: Sampler::Shuffled,
+        seed: 5,
+        workers,
+        drop_last: false,
+    };
+    let crop = Transform::RandomCrop {
+        size: 8,
+        padding: 2,
+    };
+    let flip = Transform::HorizontalFlip { p: 0.5 };
+    let pipeline = Pipeline::new(vec![crop, flip, normalise()]).unwrap();
+    Loader::new(set, pipeline, config, &Device::Cpu).unwrap()
+}
+
 /// Noise with a bright half, the upper or the lower one, solid or striped: a flip keeps the class.
-fn images(split: Split, n: usize) -> Arc<ImageSet> {
+pub fn images(split: Split, n: usize) -> Arc<ImageSet> {
     let seed = rng::stream(1, &format!("{split:?}"));
     let labels: Vec<u32> = (0..n as u32).map(|image| image % CLASSES as u32).collect();
     let mut pixels = Vec::with_capacity(n * 64);

@@ -16,12 +16,13 @@ pub fn given(classes: &[String]) -> Result<Option<Vec<String>>> {
             let path = Path::new(&one[1..]);
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("--classes: cannot read {}", path.display()))?;
-            text.lines()
-                .map(|line| line.trim_end_matches('\r').to_string())
-                .collect()
+            let lines = text.trim_start_matches('\u{feff}').lines();
+            lines.map(str::to_string).collect()
         }
         names => names.to_vec(),
     };
+    // As the labels of a file are.
+    let names: Vec<String> = names.iter().map(|name| name.trim().to_string()).collect();
     if names.is_empty() {
         bail!("--classes: the file is empty; write one class name a line");
     }

@@ -186,8 +186,11 @@ impl<'a> Body<'a> {
                 self.path.display()
             );
         };
+        refuse_indices_for_names(&naming, &self.labels, &self.predictions)
+            .with_context(|| self.path.display().to_string())?;
+        let given = matches!(naming, Naming::Listed { .. });
         let (mut class_names, place) = naming.finish();
-        for (class, name) in self.names.into_iter().enumerate() {
+        for (class, name) in self.names.into_iter().enumerate().filter(|_| !given) {
             if let (Some(slot), Some(name)) = (class_names.get_mut(class), name) {
                 *slot = name;
             }
@@ -205,6 +208,28 @@ impl<'a> Body<'a> {
             labels: sorted(self.labels),
             predicted,
         })
+    }
+}
+
+/// No index equals a name, so every image would count as wrong.
+fn refuse_indices_for_names(naming: &Naming, labels: &[u32], predictions: &[u32]) -> Result<()> {
+    let Naming::Collected { names, .. } = naming else {
+        return Ok(());
+    };
+    let name = |class: u32| names[class as usize].as_str();
+    let is_number = |&class: &u32| name(class).parse::<f64>().is_ok();
+    match (labels.first(), predictions.first()) {
+        (Some(&label), Some(&prediction))
+            if predictions.iter().all(is_number) && !labels.iter().any(is_number) =>
+        {
+            bail!(
+                "the labels are names, such as `{}`, and the predictions numbers, such as `{}`; \
+                 name the classes in the order of their numbers with --classes",
+                name(label),
+                name(prediction)
+            )
+        }
+        _ => Ok(()),
     }
 }
 

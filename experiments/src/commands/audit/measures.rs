@@ -1,21 +1,39 @@
 //! The numbers of an audit: what is measured, on which classes, with which interval.
 
-use anyhow::Result;
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
 use mr2_metrics::{
-    BootstrapConfig, Calibration, Confusion, ConfusionCell, ECE_BINS, Interval, Metric, PerClass,
-    ReportConfig, SplitSource, Thirds, bootstrap_sums, calibration, cvar, group_accuracy,
-    hardest_first, thirds, top_k, worst_decile,
+    BootstrapConfig, Calibration, ClassReport, Confusion, ConfusionCell, ECE_BINS, Interval,
+    MethodRuns, Metric, PerClass, ReportConfig, SeedRun, SeedSplit, SplitSource, Thirds,
+    bootstrap_sums, calibration, hardest_first, image_weights, top_k,
 };
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::class_rows::{ClassRow, class_rows, wilson};
-use super::predictions::Audited;
+use super::predictions::{Audited, Scores};
 
 /// Mistakes kept in the report.
 const MISTAKES: usize = 50;
 /// Classes below which top-5 says nothing.
 const TOP5_CLASSES: usize = 6;
+
+/// What is measured, in the order of the table. The own minimum is the worst class: there is one run.
+const MEASURES: [Metric; 12] = [
+    Metric::Overall,
+    Metric::MeanRecall,
+    Metric::Easy,
+    Metric::Medium,
+    Metric::Hard,
+    Metric::Gap,
+    Metric::WorstClass,
+    Metric::WorstDecile,
+    Metric::Cvar,
+    Metric::MacroF1,
+    Metric::Top5,
+    Metric::Ece,
+];
 
 /// A number with its interval over images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,8 +43,8 @@ pub struct Measure {
     pub metric: Metric,
     /// What it is, in words.
     pub name: String,
-    /// The number, a fraction of 1; `None` where it isn't defined.
-    pub value: Option<f64>,
+    /// The number, a fraction of 1.
+    pub value: f64,
     /// Bootstrap interval; `None` for measures that are no sum over images.
     pub interval: Option<Interval>,
 }
@@ -66,7 +84,7 @@ pub struct Measures {
     /// Thirds of the classes; `None` below three classes with images.
     pub thirds: Option<Thirds>,
     /// The class with the lowest accuracy.
-    pub worst_class: Option<usize>,
+    pub worst_class: usize,
     /// The tenth of the classes with the lowest accuracy.
     pub worst_decile: Vec<usize>,
     /// On which predictions thirds, worst class and worst decile were chosen: these very ones.
@@ -75,6 +93,8 @@ pub struct Measures {
     pub classes: Vec<ClassRow>,
     /// The most frequent mistakes, at most 50.
     pub mistakes: Vec<Mistake>,
+    /// What the scores were taken as, where there are any: `logits` or `probabilities`.
+    pub scores: Option<&'static str>,
     /// Calibration, where there are scores.
     pub calibration: Option<Calibration>,
     /// How intervals were made.
@@ -94,54 +114,58 @@ fn by_metric<S: Serializer>(measures: &[Measure], serializer: S) -> Result<S::Ok
 /// # Errors
 /// When a metric refuses them.
 pub fn measure(audited: &Audited) -> Result<Measures> {
+    let (labels, predictions) = (&audited.labels, &audited.predictions);
     let classes = audited.class_names.len();
-    let per_class = PerClass::from_predictions(&audited.labels, &audited.predictions, classes)?;
-    let confusion = Confusion::from_predictions(&audited.labels, &audited.predictions, classes)?;
-    let accuracies = per_class.accuracies();
-    let config = ReportConfig::standard();
-    let bootstrap = config.bootstrap.unwrap_or(BootstrapConfig {
-        resamples: 2000,
-        level: 0.95,
-        seed: 0,
-    });
-    let order = hardest_first(&accuracies)?;
-    let groups = Groups {
-        thirds: thirds(&accuracies)?,
-        worst_class: order.first().copied(),
-        worst_decile: worst_decile(&accuracies)?,
-    };
-    let sums = class_sums(audited, &per_class, &groups);
-    let mut measures = with_intervals(audited, sums, &bootstrap)?;
-    let worst = cvar(&accuracies, config.cvar_alpha)?;
-    let f1 = confusion.macro_f1();
-    measures.push(Measure::alone(
-        Metric::Cvar,
-        "CVaR, worst 10 % of classes",
-        worst,
-    ));
-    measures.push(Measure::alone(Metric::MacroF1, "macro-F1", f1));
-    let mut calibrated = None;
-    if let Some(scores) = &audited.scores {
+    let per_class = PerClass::from_predictions(labels, predictions, classes)?;
+    let confusion = Confusion::from_predictions(labels, predictions, classes)?;
+    let (mut top5, mut calibrated) = (None, None);
+    if let Some(Scores { probabilities, .. }) = &audited.scores {
         if classes >= TOP5_CLASSES {
-            let hits = top_k(&audited.labels, &scores.probabilities, classes, 5)?;
-            let share = hits.overall();
-            measures.push(Measure::alone(Metric::Top5, "top-5 accuracy", share));
+            top5 = top_k(labels, probabilities, classes, 5)?.overall();
         }
-        let found = calibration(&audited.labels, &scores.probabilities, classes, ECE_BINS)?;
-        let (name, ece) = ("ECE (calibration error)", Some(found.ece));
-        measures.push(Measure::alone(Metric::Ece, name, ece));
-        calibrated = Some(found);
+        calibrated = Some(calibration(labels, probabilities, classes, ECE_BINS)?);
     }
+    let run = SeedRun {
+        top5,
+        ece: calibrated.as_ref().map(|found| found.ece),
+        ..SeedRun::new(0, labels, predictions)
+    };
+    let method = MethodRuns {
+        name: audited.source.clone(),
+        runs: vec![run],
+    };
+    let config = ReportConfig::standard();
+    let report = ClassReport::new(&method, &[], classes, &config)?;
+    let (row, split) = (&report.rows[0], &report.splits[0]);
+    let bootstrap = config.bootstrap.context("a report has a bootstrap")?;
+    let intervals = intervals(audited, &per_class.count, split, &bootstrap)?;
+    let measure = |metric: Metric| {
+        Some(Measure {
+            metric,
+            name: name(metric, audited, split),
+            value: row.cell(metric)?.mean,
+            interval: intervals.get(&metric).copied(),
+        })
+    };
     Ok(Measures {
         source: audited.source.clone(),
-        images: audited.labels.len(),
-        measures,
-        classes: class_rows(audited, &per_class, &confusion, &order),
-        thirds: groups.thirds,
-        worst_class: groups.worst_class,
-        worst_decile: groups.worst_decile,
-        chosen_on: SplitSource::SameRunOptimistic,
+        images: labels.len(),
+        measures: MEASURES.into_iter().filter_map(measure).collect(),
+        classes: class_rows(
+            audited,
+            &per_class,
+            &confusion,
+            &hardest_first(&per_class.accuracies())?,
+        ),
+        thirds: split.thirds.clone(),
+        worst_class: split.worst_class,
+        worst_decile: split.worst_decile.clone(),
+        chosen_on: split.source,
         mistakes: mistakes(audited, &per_class, &confusion),
+        scores: audited.scores.as_ref().map(|scores| match scores.sums {
+            Some(_) => "probabilities",
+            None => "logits",
+        }),
         calibration: calibrated,
         bootstrap,
         class_names: audited.class_names.clone(),
@@ -166,126 +190,44 @@ fn mistakes(audited: &Audited, per_class: &PerClass, confusion: &Confusion) -> V
     most.into_iter().map(mistake).collect()
 }
 
-struct Groups {
-    thirds: Option<Thirds>,
-    worst_class: Option<usize>,
-    worst_decile: Vec<usize>,
-}
-
-/// A measure that is a sum over images: a correct image of class k adds `weights[k]`.
-struct ClassSum {
-    metric: Metric,
-    name: String,
-    value: Option<f64>,
-    weights: Vec<f64>,
-}
-
-/// Overall accuracy, recall, thirds, gap, worst class and worst decile.
-fn class_sums(audited: &Audited, per_class: &PerClass, groups: &Groups) -> Vec<ClassSum> {
-    let every: Vec<usize> = (0..per_class.classes()).collect();
-    let sum =
-        |metric, name: &str, groups: &[(&[usize], f64)]| group_sum(metric, name, per_class, groups);
-    let mut sums = vec![
-        ClassSum {
-            metric: Metric::Overall,
-            name: "overall accuracy".into(),
-            value: per_class.overall(),
-            weights: vec![1.0 / audited.labels.len() as f64; every.len()],
-        },
-        sum(
-            Metric::MeanRecall,
-            "mean per-class recall",
-            &[(&every, 1.0)],
-        ),
-    ];
-    if let Some(Thirds { easy, medium, hard }) = &groups.thirds {
-        sums.push(sum(Metric::Easy, "easy third", &[(easy, 1.0)]));
-        sums.push(sum(Metric::Medium, "medium third", &[(medium, 1.0)]));
-        sums.push(sum(Metric::Hard, "hard third", &[(hard, 1.0)]));
-        let signed: [(&[usize], f64); 2] = [(easy, 1.0), (hard, -1.0)];
-        sums.push(sum(Metric::Gap, "easy−hard gap", &signed));
-    }
-    if let Some(worst) = groups.worst_class {
-        let name = format!("worst class: {}", audited.class_names[worst]);
-        sums.push(sum(Metric::WorstClass, &name, &[(&[worst], 1.0)]));
-    }
-    let name = format!("worst tenth of the classes ({})", groups.worst_decile.len());
-    let decile: [(&[usize], f64); 1] = [(&groups.worst_decile, 1.0)];
-    sums.push(sum(Metric::WorstDecile, &name, &decile));
-    sums
-}
-
-/// A sum of signed means over groups of classes.
-fn group_sum(
-    metric: Metric,
-    name: &str,
-    per_class: &PerClass,
-    groups: &[(&[usize], f64)],
-) -> ClassSum {
-    let accuracies = per_class.accuracies();
-    let mut weights = vec![0.0; per_class.classes()];
-    let mut value = Some(0.0);
-    for (group, sign) in groups {
-        let mean = group_accuracy(&accuracies, group);
-        value = value.zip(mean).map(|(sum, mean)| sum + sign * mean);
-        let present: Vec<usize> = group
-            .iter()
-            .copied()
-            .filter(|&k| per_class.count[k] > 0)
-            .collect();
-        for &k in &present {
-            weights[k] += sign / (present.len() as f64 * per_class.count[k] as f64);
-        }
-    }
-    ClassSum {
-        metric,
-        name: name.into(),
-        value,
-        weights,
-    }
-}
-
-fn with_intervals(
+/// Bootstrap intervals of the measures that are sums over images.
+fn intervals(
     audited: &Audited,
-    sums: Vec<ClassSum>,
+    count: &[u64],
+    split: &SeedSplit,
     bootstrap: &BootstrapConfig,
-) -> Result<Vec<Measure>> {
-    let Audited {
-        labels,
-        predictions,
-        class_names,
-        ..
-    } = audited;
-    let columns: Vec<Vec<f64>> = sums
-        .iter()
-        .map(|sum| {
-            let adds = |(&label, &prediction): (&u32, &u32)| {
-                if label == prediction {
-                    sum.weights[label as usize]
-                } else {
-                    0.0
-                }
-            };
-            labels.iter().zip(predictions).map(adds).collect()
-        })
-        .collect();
-    let intervals = bootstrap_sums(labels, &columns, class_names.len(), bootstrap)?;
-    let measure = |(sum, found): (ClassSum, mr2_metrics::BootstrapInterval)| Measure {
-        metric: sum.metric,
-        name: sum.name,
-        value: sum.value,
-        interval: Some(found.interval),
+) -> Result<BTreeMap<Metric, Interval>> {
+    let (labels, predictions) = (&audited.labels, &audited.predictions);
+    let column = |weights: Vec<f64>| -> Vec<f64> {
+        let adds = |(&label, &prediction): (&u32, &u32)| match label == prediction {
+            true => weights[label as usize],
+            false => 0.0,
+        };
+        labels.iter().zip(predictions).map(adds).collect()
     };
-    Ok(sums.into_iter().zip(intervals).map(measure).collect())
+    let (metrics, columns): (Vec<Metric>, Vec<Vec<f64>>) = MEASURES
+        .into_iter()
+        .filter_map(|metric| Some((metric, column(image_weights(metric, count, split)?))))
+        .unzip();
+    let found = bootstrap_sums(labels, &columns, count.len(), bootstrap)?;
+    let intervals = found.into_iter().map(|found| found.interval);
+    Ok(metrics.into_iter().zip(intervals).collect())
 }
 
-impl Measure {
-    fn alone(metric: Metric, name: &str, value: Option<f64>) -> Self {
-        Self {
-            metric,
-            name: name.into(),
-            value,
-            interval: None,
+/// What a measure is, in words.
+fn name(metric: Metric, audited: &Audited, split: &SeedSplit) -> String {
+    match metric {
+        Metric::Overall => "overall accuracy".into(),
+        Metric::Easy => "easy third".into(),
+        Metric::Medium => "medium third".into(),
+        Metric::Hard => "hard third".into(),
+        Metric::WorstClass => format!("worst class: {}", audited.class_names[split.worst_class]),
+        Metric::WorstDecile => {
+            format!("worst tenth of the classes ({})", split.worst_decile.len())
         }
+        Metric::Cvar => "CVaR, worst 10 % of classes".into(),
+        Metric::Top5 => "top-5 accuracy".into(),
+        Metric::Ece => "ECE (calibration error)".into(),
+        other => other.title().into(),
     }
 }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use mr2_metrics::arg_max;
 use npyz::npz::NpzArchive;
 use npyz::{DType, NpyFile, Order, TypeChar};
 
@@ -20,7 +21,7 @@ struct Array {
     values: Vec<f64>,
 }
 
-/// Reads `labels` with `predictions` or `logits`.
+/// Reads `labels` with `predictions` or `logits`, or with both where they agree.
 ///
 /// # Errors
 /// Names the file, the array and the fix.
@@ -54,13 +55,19 @@ pub fn read(path: &Path, classes: Option<&[String]>) -> Result<Columns> {
     if labels.is_empty() {
         bail!("{}: array `labels` is empty", path.display());
     }
+    let predictions = match array("predictions")? {
+        Some(predictions) => {
+            let predictions = indices(&predictions)
+                .with_context(|| format!("{}: array `predictions`", path.display()))?;
+            same_length(path, "predictions", predictions.len(), labels.len())?;
+            Some(predictions)
+        }
+        None => None,
+    };
     if let Some(logits) = array("logits")? {
-        return with_logits(path, labels, logits, classes);
+        return with_logits(path, labels, predictions.as_deref(), logits, classes);
     }
-    let predictions = array("predictions")?.ok_or_else(|| missing("`predictions` or `logits`"))?;
-    let predictions = indices(&predictions)
-        .with_context(|| format!("{}: array `predictions`", path.display()))?;
-    same_length(path, "predictions", predictions.len(), labels.len())?;
+    let predictions = predictions.ok_or_else(|| missing("`predictions` or `logits`"))?;
     let largest = labels
         .iter()
         .chain(&predictions)
@@ -77,6 +84,7 @@ pub fn read(path: &Path, classes: Option<&[String]>) -> Result<Columns> {
 fn with_logits(
     path: &Path,
     labels: Vec<u32>,
+    predictions: Option<&[u32]>,
     logits: Array,
     classes: Option<&[String]>,
 ) -> Result<Columns> {
@@ -119,6 +127,18 @@ fn with_logits(
             path.display(),
             given.len()
         );
+    }
+    if let Some(predictions) = predictions {
+        let highest = arg_max(&logits.values, columns)?;
+        if let Some(row) = (0..highest.len()).find(|&row| predictions[row] != highest[row]) {
+            bail!(
+                "{}: row {row} of `predictions` is class {}, but the highest of `logits` is class {}; \
+                 leave one of the two arrays out",
+                path.display(),
+                predictions[row],
+                highest[row]
+            );
+        }
     }
     let class_names = class_names(path, columns, classes)?;
     Ok(Columns {

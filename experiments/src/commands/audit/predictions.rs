@@ -8,8 +8,23 @@ use mr2_train::Predictions as RunPredictions;
 
 use super::{csv_file, npz_file};
 
-/// How far from 1 the sum of a row of probabilities may be.
-const SUM_TOLERANCE: f64 = 1e-3;
+/// How far from 1 the probabilities of an image may sum, rounded as they may be, to be taken for
+/// probabilities without being asked.
+const SUM_TOLERANCE: f64 = 0.02;
+/// Where probabilities lie; the softmax of single precision can pass 1.
+const UNIT: std::ops::RangeInclusive<f64> = 0.0..=1.0 + 1e-6;
+
+/// What the scores of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ScoreKind {
+    /// Probabilities where every score lies in [0, 1] and those of each image sum to about 1,
+    /// logits where any lies outside.
+    Auto,
+    /// Softmax makes them probabilities.
+    Logits,
+    /// Those of each image are divided by their sum.
+    Probabilities,
+}
 
 /// What is audited.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +46,9 @@ pub struct Audited {
 pub struct Scores {
     /// Probabilities, image after image.
     pub probabilities: Vec<f64>,
-    /// Whether they are the softmax of what the file holds.
-    pub from_logits: bool,
+    /// The smallest and the largest sum of an image's scores, where the file holds probabilities,
+    /// which are divided by it; `None` for logits.
+    pub sums: Option<[f64; 2]>,
 }
 
 /// Columns of a file before classes are counted.
@@ -53,11 +69,11 @@ pub enum Predicted {
     Scores(Vec<f64>),
 }
 
-/// Reads predictions; `classes` are the names given by the user.
+/// Reads predictions; `classes` are the names given by the user, and `kind` what their scores are.
 ///
 /// # Errors
 /// Names the file, line and column, and the fix.
-pub fn read(path: &Path, classes: Option<&[String]>) -> Result<Audited> {
+pub fn read(path: &Path, classes: Option<&[String]>, kind: ScoreKind) -> Result<Audited> {
     if !path.exists() {
         bail!(
             "{}: no such file; `mr2 audit --example` prints one to start from",
@@ -73,7 +89,7 @@ pub fn read(path: &Path, classes: Option<&[String]>) -> Result<Audited> {
                 path.display()
             );
         }
-        return own_file(&inside, classes);
+        return own_file(&inside, classes, kind);
     }
     let ending = path
         .extension()
@@ -83,25 +99,28 @@ pub fn read(path: &Path, classes: Option<&[String]>) -> Result<Audited> {
         "csv" => csv_file::read(path, b',', classes)?,
         "tsv" => csv_file::read(path, b'\t', classes)?,
         "npz" => npz_file::read(path, classes)?,
-        "safetensors" => return own_file(path, classes),
+        "safetensors" => return own_file(path, classes, kind),
         other => bail!(
             "{}: the ending `{other}` isn't known; use .csv, .tsv, .npz, .safetensors or a run folder",
             path.display()
         ),
     };
-    assemble(&path.display().to_string(), columns)
+    assemble(&path.display().to_string(), columns, kind)
 }
 
-fn assemble(source: &str, columns: Columns) -> Result<Audited> {
+fn assemble(source: &str, columns: Columns, kind: ScoreKind) -> Result<Audited> {
     let classes = columns.class_names.len();
     let (predictions, scores) = match columns.predicted {
+        Predicted::Classes(_) if kind != ScoreKind::Auto => {
+            bail!("{source}: it holds predicted classes and no scores; leave --scores out")
+        }
         Predicted::Classes(predictions) => (predictions, None),
         Predicted::Scores(values) => {
             let at = || source.to_string();
             let predictions = arg_max(&values, classes).with_context(at)?;
             (
                 predictions,
-                Some(probabilities(values, classes).with_context(at)?),
+                Some(scores(values, classes, kind).with_context(at)?),
             )
         }
     };
@@ -114,24 +133,56 @@ fn assemble(source: &str, columns: Columns) -> Result<Audited> {
     })
 }
 
-fn probabilities(values: Vec<f64>, classes: usize) -> Result<Scores> {
-    let is_distribution = |row: &[f64]| {
-        row.iter().all(|&v| v >= 0.0) && (row.iter().sum::<f64>() - 1.0).abs() <= SUM_TOLERANCE
+fn scores(mut values: Vec<f64>, classes: usize, kind: ScoreKind) -> Result<Scores> {
+    let outside = values.iter().position(|value| !UNIT.contains(value));
+    let sums: Vec<f64> = values
+        .chunks_exact(classes)
+        .map(|row| row.iter().sum())
+        .collect();
+    let logits = match kind {
+        ScoreKind::Logits => true,
+        ScoreKind::Probabilities => false,
+        ScoreKind::Auto => outside.is_some(),
     };
-    if values.chunks_exact(classes).all(is_distribution) {
+    if logits {
         return Ok(Scores {
-            probabilities: values,
-            from_logits: false,
+            probabilities: softmax(&values, classes)?,
+            sums: None,
         });
     }
+    if let Some(at) = outside {
+        let (image, value) = (at / classes, values[at]);
+        bail!(
+            "--scores probabilities: a score of image {image} is {value}, outside [0, 1] (images count from 0)"
+        );
+    }
+    let far = |sum: &f64| kind == ScoreKind::Auto && (sum - 1.0).abs() > SUM_TOLERANCE;
+    if let Some(image) = sums.iter().position(|sum| *sum == 0.0 || far(sum)) {
+        bail!(
+            "every score lies in [0, 1], but those of image {image} sum to {:.3} (images count from 0); say what \
+             they are: --scores logits, or --scores probabilities, which divides those of an image by their sum",
+            sums[image]
+        );
+    }
+    for (row, sum) in values.chunks_exact_mut(classes).zip(&sums) {
+        row.iter_mut().for_each(|value| *value /= sum);
+    }
+    let least = sums.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = sums.iter().copied().fold(0.0, f64::max);
     Ok(Scores {
-        probabilities: softmax(&values, classes)?,
-        from_logits: true,
+        probabilities: values,
+        sums: Some([least, most]),
     })
 }
 
 /// The predictions of one of our own runs.
-fn own_file(path: &Path, classes: Option<&[String]>) -> Result<Audited> {
+fn own_file(path: &Path, classes: Option<&[String]>, kind: ScoreKind) -> Result<Audited> {
+    if kind == ScoreKind::Probabilities {
+        bail!(
+            "{}: its scores are logits; leave --scores out",
+            path.display()
+        );
+    }
     let own = RunPredictions::read(path).with_context(|| {
         "only safetensors files written by `mr2 train` or `mr2 eval` are understood; \
          write other predictions as .csv or .npz"
@@ -168,5 +219,6 @@ pub fn from_run(source: &str, own: RunPredictions) -> Result<Audited> {
             labels: own.labels,
             predicted: Predicted::Scores(values),
         },
+        ScoreKind::Logits,
     )
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use mr2_metrics::Metric;
 
 use super::measures::{Measures, Mistake, measure};
 use super::predictions::Audited;
@@ -100,10 +101,13 @@ fn overview(audited: &Audited, measures: &Measures) -> Table {
         Column::numbers("95 % interval"),
     ];
     let mut table = Table::new("All images", columns);
-    for measure in &measures.measures {
+    // Up to ten classes, worst tenth and CVaR are the worst class.
+    let one_in_ten = measures.worst_decile.len() == 1;
+    let repeated = |metric| one_in_ten && matches!(metric, Metric::WorstDecile | Metric::Cvar);
+    for measure in measures.measures.iter().filter(|m| !repeated(m.metric)) {
         table.rows.push(vec![
             Cell::text(&measure.name),
-            Cell::estimate(measure.value, None, Scale::Percent),
+            Cell::estimate(Some(measure.value), None, Scale::Percent),
             Cell::range(measure.interval, Scale::Percent),
         ]);
     }
@@ -118,6 +122,11 @@ fn overview(audited: &Audited, measures: &Measures) -> Table {
          them would look better than it is."
             .into(),
     );
+    if one_in_ten {
+        let note =
+            "With at most ten classes, the worst tenth of them and CVaR are the worst class.";
+        table.notes.push(note.into());
+    }
     if let Some(thirds) = &measures.thirds {
         let list = |group: &[usize]| names(measures, group);
         table.notes.push(format!(
@@ -131,12 +140,13 @@ fn overview(audited: &Audited, measures: &Measures) -> Table {
             .push("Thirds need at least three classes with images.".into());
     }
     if let Some(scores) = &audited.scores {
-        let kind = if scores.from_logits {
-            "The scores don't sum to 1, so they were taken as logits (softmax for ECE)."
-        } else {
-            "The scores sum to 1 for every image, so they were taken as probabilities."
-        };
-        table.notes.push(kind.into());
+        table.notes.push(match scores.sums {
+            None => "The scores were taken as logits (softmax for ECE).".into(),
+            Some([least, most]) => format!(
+                "The scores were taken as probabilities: those of an image sum to {least:.3} to {most:.3}, and \
+                 were divided by their sum."
+            ),
+        });
     }
     table
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use mr2_loss::{Mr2Config, Preset, mr2};
+use mr2_loss::{Mr2Config, Preset, Target, mr2};
 use mr2_stats::{ClassStats, Pairs};
 
 /// The statistics and the loss that reads them.
@@ -34,7 +34,7 @@ impl Mr2Loss {
     ) -> Result<Tensor> {
         let pairs = Pairs::new(labels, self.classes)?;
         self.statistics.observe(features, &pairs)?;
-        let snapshot = self.statistics.snapshot()?;
-        Ok(mr2(logits, features, &pairs, &snapshot, &self.config)?.total)
+        let (target, snapshot) = (Target::Hard(labels), self.statistics.snapshot()?);
+        Ok(mr2(logits, target, features, &pairs, &snapshot, &self.config)?.total)
     }
 }

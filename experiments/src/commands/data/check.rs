@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
-use mr2_data::{Checksum, DataSplits, Descriptor, Error, ImageSet, Layout, open};
+use anyhow::{Result, bail};
+use mr2_data::{Checksum, DataSplits, Descriptor, Error, ImageSet, ReadFile, open};
+use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::assemble::descriptor;
+use crate::assemble::{descriptor, not_opened};
 use crate::commands::{Output, write_json};
 use crate::report::document::{Column, Table};
 use crate::report::{Cell, terminal};
@@ -17,6 +18,8 @@ use crate::report::{Cell, terminal};
 const LISTED_CLASSES: usize = 100;
 /// Digits of a checksum that the terminal shows.
 const DIGITS: usize = 12;
+/// Images that can't be used are listed up to this number, and counted.
+const LISTED_IMAGES: usize = 20;
 
 /// A data set that was read without an error.
 #[derive(Serialize)]
@@ -26,7 +29,9 @@ struct Checked {
     /// Number of images by part.
     images: BTreeMap<Part, usize>,
     classes: Vec<CheckedClass>,
-    files: Vec<CheckedFile>,
+    files: Vec<ReadFile>,
+    /// Images that were decoded one by one; the others came whole with the files above.
+    images_decoded: usize,
     /// Whether the training labels were compared with the order of the original release.
     label_order_checked: bool,
 }
@@ -45,72 +50,42 @@ struct CheckedClass {
     images: BTreeMap<Part, u64>,
 }
 
-#[derive(Serialize)]
-struct CheckedFile {
-    file: String,
-    /// The descriptor's checksum, which the file has; `None` where the descriptor lists none.
-    checksum: Option<Checksum>,
-}
-
 /// Runs the command.
 ///
 /// # Errors
-/// When the data set is missing or differs from its descriptor; the message names the file and says
-/// where the data set can be had.
+/// When the data set is missing (the message says where it can be had), differs from its descriptor or
+/// has images that can't be decoded; the message names the files.
 pub fn run(name: &str, root: &Path, output: &Output, out: &mut dyn Write) -> Result<()> {
     let (descriptor, folder) = descriptor(name, root)?;
-    let (splits, layout) =
-        read(&descriptor, &folder).map_err(|error| explained(error, &descriptor, &folder))?;
-    let checked = checked(&descriptor, folder, &splits, layout);
+    let splits =
+        open(&descriptor, &folder, None).map_err(|error| explained(error, &descriptor, &folder))?;
+    let checked = checked(&descriptor, folder, splits)?;
     if output.json {
         return write_json(&checked, out);
     }
     print(&checked, &descriptor, out)
 }
 
-/// Reads the data set, and says which of its layouts was found.
-fn read<'a>(
-    descriptor: &'a Descriptor,
-    folder: &Path,
-) -> mr2_data::Result<(DataSplits, &'a Layout)> {
-    for layout in &descriptor.layouts {
-        let alone = Descriptor {
-            layouts: vec![layout.clone()],
-            ..descriptor.clone()
-        };
-        match open(&alone, folder, None) {
-            Err(Error::NotFound { .. }) => {}
-            found => return found.map(|splits| (splits, layout)),
-        }
-    }
-    // All of them are missing; this error names what was looked for in each.
-    open(descriptor, folder, None).map(|splits| (splits, &descriptor.layouts[0]))
-}
-
 fn explained(error: Error, descriptor: &Descriptor, folder: &Path) -> anyhow::Error {
     match error {
-        Error::NotFound { .. } => anyhow!(
-            "{error}. Here that folder is {0}; a link will do: ln -s /where/it/is {0}",
-            folder.display()
-        ),
+        // Nothing was learnt about the data.
+        Error::NotFound { .. } | Error::Io { .. } | Error::Descriptor { .. } => {
+            not_opened(error, folder)
+        }
         error => anyhow::Error::new(error).context(format!(
-            "data set {} is damaged (it can be had from {})",
+            "data set {} is not what its descriptor says (it can be had from {})",
             descriptor.name, descriptor.source
         )),
     }
 }
 
-fn checked(
-    descriptor: &Descriptor,
-    folder: PathBuf,
-    splits: &DataSplits,
-    layout: &Layout,
-) -> Checked {
+fn checked(descriptor: &Descriptor, folder: PathBuf, splits: DataSplits) -> Result<Checked> {
     let mut parts: BTreeMap<Part, &ImageSet> =
         BTreeMap::from([(Part::Train, &*splits.train), (Part::Test, &*splits.test)]);
     if let Some(validation) = &splits.validation {
         parts.insert(Part::Validation, validation);
     }
+    let images_decoded = decode_all(descriptor, parts.values())?;
     let counts: BTreeMap<Part, Vec<u64>> = parts
         .iter()
         .map(|(part, set)| (*part, set.counts().into_iter().map(|n| n as u64).collect()))
@@ -119,55 +94,58 @@ fn checked(
         name: name.clone(),
         images: counts.iter().map(|(part, n)| (*part, n[index])).collect(),
     };
-    Checked {
+    let classes = splits.train.classes().iter().enumerate();
+    Ok(Checked {
         name: descriptor.name.clone(),
         images: parts.iter().map(|(part, set)| (*part, set.len())).collect(),
-        classes: splits
-            .train
-            .classes()
-            .iter()
-            .enumerate()
-            .map(class)
-            .collect(),
-        files: files(descriptor, &folder, layout),
+        classes: classes.map(class).collect(),
+        files: splits.files,
+        images_decoded,
         label_order_checked: descriptor.label_order_md5.is_some(),
         folder,
-    }
+    })
 }
 
-/// The files that were read, each with the checksum that it was compared with on reading.
-fn files(descriptor: &Descriptor, folder: &Path, layout: &Layout) -> Vec<CheckedFile> {
-    let names: Vec<&String> = match layout {
-        Layout::Idx {
-            train_images,
-            train_labels,
-            test_images,
-            test_labels,
-        } => vec![train_images, train_labels, test_images, test_labels],
-        Layout::CifarPickle {
-            archive: Some(archive),
-            ..
-        } => vec![archive],
-        Layout::CifarBinary { train, test, .. }
-        | Layout::CifarPickle { train, test, .. }
-        | Layout::HubParquet { train, test, .. } => train.iter().chain(test).collect(),
-        // Its images are in as many files; there are no checksums for them.
-        Layout::ImageFolder { .. } => Vec::new(),
-    };
-    let gzipped = matches!(layout, Layout::Idx { .. });
-    let file = |name: &String| {
-        let found = match gzipped && !folder.join(name).is_file() {
-            true => format!("{name}.gz"),
-            false => name.clone(),
-        };
-        let content = descriptor.checksums.get(name.trim_end_matches(".gz"));
-        let content = content.filter(|sum| gzipped && matches!(sum, Checksum::ContentSha256(_)));
-        CheckedFile {
-            checksum: descriptor.checksums.get(&found).or(content).cloned(),
-            file: found,
+/// Decodes the images that `open` has left to be decoded when they are used, and counts them.
+fn decode_all<'a>(
+    descriptor: &Descriptor,
+    sets: impl Iterator<Item = &'a &'a ImageSet>,
+) -> Result<usize> {
+    let (mut images, mut problems) = (0, Vec::new());
+    for set in sets.filter(|set| set.image_shape().is_none()) {
+        images += set.len();
+        let problem = |index| decode(set, index, descriptor.image_size()).err();
+        problems.par_extend((0..set.len()).into_par_iter().filter_map(problem));
+    }
+    if problems.is_empty() {
+        return Ok(images);
+    }
+    let mut list = String::new();
+    for problem in problems.iter().take(LISTED_IMAGES) {
+        list += &format!("\n  {problem}");
+    }
+    if let more @ 1.. = problems.len().saturating_sub(LISTED_IMAGES) {
+        list += &format!("\n  and {more} more");
+    }
+    bail!(
+        "data set {}: {} of {images} images can't be used:{list}",
+        descriptor.name,
+        problems.len()
+    )
+}
+
+fn decode(set: &ImageSet, index: usize, size: Option<(usize, usize)>) -> mr2_data::Result<()> {
+    let image = set.image(index)?;
+    match size {
+        Some((height, width)) if (image.height, image.width) != (height, width) => {
+            Err(Error::ImageSize {
+                path: set.image_name(index).into(),
+                expected: format!("{height} x {width}"),
+                found: format!("{} x {}", image.height, image.width),
+            })
         }
-    };
-    names.into_iter().map(file).collect()
+        _ => Ok(()),
+    }
 }
 
 fn print(checked: &Checked, descriptor: &Descriptor, out: &mut dyn Write) -> Result<()> {
@@ -192,7 +170,7 @@ fn print(checked: &Checked, descriptor: &Descriptor, out: &mut dyn Write) -> Res
         }
     }
     writeln!(out)?;
-    for CheckedFile { file, checksum } in &checked.files {
+    for ReadFile { file, checksum } in &checked.files {
         let (kind, sum) = match checksum {
             Some(Checksum::Sha256(sum)) => ("SHA-256 matches", sum.as_str()),
             Some(Checksum::ContentSha256(sum)) => ("SHA-256 of the content matches", sum.as_str()),
@@ -203,6 +181,13 @@ fn print(checked: &Checked, descriptor: &Descriptor, out: &mut dyn Write) -> Res
             .get(..DIGITS)
             .map_or(String::new(), |d| format!(" ({d}…)"));
         writeln!(out, "{file}: {kind}{digits}")?;
+    }
+    if checked.images_decoded > 0 {
+        writeln!(
+            out,
+            "{} images: each can be decoded",
+            checked.images_decoded
+        )?;
     }
     if checked.label_order_checked {
         writeln!(out, "Training labels: in the order of the original release")?;

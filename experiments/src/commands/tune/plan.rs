@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::typed;
 
 /// A tuning file.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plan {
     /// Every arm is trained once with each.
@@ -20,21 +20,18 @@ pub(super) struct Plan {
 }
 
 /// A choice of one arm.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Stage {
     pub(super) name: String,
     /// The run file, seen from the tuning file.
     pub(super) base: PathBuf,
     pub(super) score: Score,
-    /// Settings of this stage's runs alone.
-    #[serde(default)]
-    pub(super) set: Vec<String>,
     pub(super) arms: Vec<Arm>,
 }
 
 /// A candidate.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arm {
     pub(super) name: String,

@@ -1,5 +1,6 @@
 //! What a tuning found: every arm's settings and scores, as a file and as lines.
 
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
@@ -40,6 +41,17 @@ pub(super) struct TunedArm {
     /// Of the hard third, once a stage has chosen it.
     pub(super) hard: Option<Vec<f64>>,
     pub(super) class_accuracy: Vec<Vec<Option<f64>>>,
+}
+
+/// Refuses a results file that couldn't be written when all is trained; leaves nothing behind.
+pub(super) fn check_writable(path: &Path) -> Result<()> {
+    let new = !path.exists();
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))?;
+    if new {
+        std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
 }
 
 impl Tuned {

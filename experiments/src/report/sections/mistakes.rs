@@ -47,11 +47,17 @@ pub fn mistakes(
         };
         let pairs: Vec<ConfusionPair> = top.iter().map(pair).collect();
         let over = over_seeds(methods[..shown].iter().map(|m| m.runs.len()));
-        let caption = format!(
+        let mut caption = format!(
             "Most frequent mistakes of {}: share of the class's test images{}",
             legend[0],
             means(over.as_ref())
         );
+        if shown < methods.len() {
+            caption.push_str(&format!(
+                " The first {shown} methods; the table has all {}.",
+                methods.len()
+            ));
+        }
         let scene = confusion_pairs(&legend, &pairs, &spread(over.as_ref()));
         blocks.push(figure("mistakes", &caption, scene, plots));
         blocks.push(Block::Table(table(methods, &counted, &top, names)));

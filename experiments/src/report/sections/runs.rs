@@ -1,13 +1,15 @@
 //! Where everything comes from, and what training warned of.
 
-use mr2_metrics::Metric;
+use mr2_metrics::{ClassReport, Metric};
+use toml::Value;
 
 use crate::report::document::{Block, Column, Section, Table};
 use crate::report::run_folders::Found;
+use crate::report::settings::Setting;
 use crate::report::{Cell, Scale};
 
-/// Where everything comes from, and what training warned of.
-pub fn runs(found: &Found) -> Section {
+/// What the methods differ in, where everything comes from, and what training warned of.
+pub fn runs(found: &Found, report: &ClassReport, settings: &[Setting]) -> Section {
     let columns = vec![
         Column::words("method"),
         Column::numbers("seed"),
@@ -45,7 +47,11 @@ pub fn runs(found: &Found) -> Section {
             ]);
         }
     }
-    let mut blocks = vec![Block::Table(table)];
+    let mut blocks = Vec::new();
+    if !settings.is_empty() {
+        blocks.push(Block::Table(settings_table(report, settings)));
+    }
+    blocks.push(Block::Table(table));
     if !warnings.rows.is_empty() {
         blocks.push(Block::Table(warnings));
     }
@@ -53,6 +59,23 @@ pub fn runs(found: &Found) -> Section {
         title: "Runs".into(),
         blocks,
     }
+}
+
+fn settings_table(report: &ClassReport, settings: &[Setting]) -> Table {
+    let mut columns = vec![Column::words("setting")];
+    columns.extend(report.rows.iter().map(|row| Column::words(&row.name)));
+    let mut table = Table::new("Settings that differ between the methods", columns);
+    for setting in settings {
+        let cell = |value: &Option<Value>| match value {
+            None => Cell::Absent,
+            Some(Value::String(text)) => Cell::text(text),
+            Some(value) => Cell::text(value.to_string()),
+        };
+        let mut row = vec![Cell::text(&setting.key)];
+        row.extend(setting.values.iter().map(cell));
+        table.rows.push(row);
+    }
+    table
 }
 
 /// Ascending numbers with runs of neighbours joined: 1-3, 6.

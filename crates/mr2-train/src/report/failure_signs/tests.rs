@@ -110,7 +110,13 @@ fn each_sign_is_seen_with_its_numbers() {
     check(
         |now| now.train_classes.count[2] = 9,
         &[StaleStatistics],
-        "1 of 3 classes had fewer images in the epoch than the 10 updates",
+        "1 of 3 classes had fewer updates in the epoch than the 10 that",
+    );
+    // However many images they have, nine steps are nine updates.
+    check(
+        |now| now.step = 9 * now.epoch,
+        &[StaleStatistics],
+        "3 of 3 classes had fewer updates in the epoch than the 10 that",
     );
     check(
         |now| now.classes.v[1] = None,
@@ -130,6 +136,13 @@ fn each_sign_is_seen_with_its_numbers() {
         &[OverCompression],
         "lost 10.0 points since epoch 1 while v fell to 0.006",
     );
+}
+
+#[test]
+fn as_many_updates_as_the_averages_span_are_not_stale() {
+    // 1 / (1 − 0.9) is 10.000000000000002.
+    check(|now| now.train_classes.count = vec![10; 3], &[], "");
+    check(|now| now.step = 10 * now.epoch, &[], "");
 }
 
 #[test]
@@ -202,4 +215,49 @@ fn the_premise_is_a_sign_only_where_its_reverse_is_significant() {
     let expected = "harder classes have the smaller margin γ here";
     assert!(reversed[0].starts_with(expected), "{reversed:?}");
     assert!(reversed[0].ends_with("so the margins favour easy classes"));
+}
+
+/// Signs of an epoch of `classes` classes whose accuracy has nothing to do with m + v, after another.
+fn signs_without_correlation(classes: usize, before: &[EpochRecord]) -> (EpochRecord, Vec<Sign>) {
+    let mut now = healthy(2);
+    let of_classes = |value: fn(usize) -> f64| (0..classes).map(|k| Some(value(k))).collect();
+    let counted = |correct: fn(usize) -> u64| PerClass {
+        correct: (0..classes).map(correct).collect(),
+        count: vec![1000; classes],
+    };
+    now.train_classes = counted(|_| 500);
+    // Up and down by turns: ρ with a rising quantity is near 0.
+    now.validation_classes = Some(counted(|k| match k % 2 {
+        0 => 500 - k as u64,
+        _ => 500 + k as u64,
+    }));
+    now.classes = ClassSeries {
+        m: of_classes(|_| 1.0),
+        v: of_classes(|_| 1.0),
+        second_moment: of_classes(|k| 1.0 + k as f64),
+        gamma: of_classes(|_| 1.0),
+        head_norm: of_classes(|_| 1.0),
+    };
+    let found = signs(&now, before, None).unwrap();
+    (now, found)
+}
+
+#[test]
+fn among_many_classes_no_correlation_in_two_epochs_is_a_sign() {
+    let (first, found) = signs_without_correlation(60, &[]);
+    assert_eq!(found, [], "one early epoch is noise");
+    let (_, found) = signs_without_correlation(60, std::slice::from_ref(&first));
+    let [sign] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(sign.sign, FailureSign::SpreadWithoutDifficulty);
+    let expected = "harder classes have neither the smaller nor the larger m + v here: Spearman's ρ of \
+                    validation accuracy with it is ";
+    assert!(sign.message.starts_with(expected), "{}", sign.message);
+    let end = "so margins that grow with it would have little to do with difficulty";
+    assert!(sign.message.ends_with(end), "{}", sign.message);
+    // Few classes can't show it.
+    let (few, _) = signs_without_correlation(40, &[]);
+    let (_, found) = signs_without_correlation(40, &[few]);
+    assert_eq!(found, []);
 }

@@ -1,10 +1,10 @@
 //! The orders in which a convolution's weight is stored.
 
 use super::geometry::Geometry;
-use super::real::Real;
+use crate::kernels::real::Real;
 
 /// (out, in, kernel, kernel), as PyTorch stores weights, to the packed order of [`Geometry`].
-pub(crate) fn pack_weight<T: Real>(weight: &[T], geometry: &Geometry, packed: &mut [T]) {
+pub(super) fn pack_weight<T: Real>(weight: &[T], geometry: &Geometry, packed: &mut [T]) {
     let (taps, channels, outputs) = geometry.filter();
     let group = outputs * channels * taps;
     for (weight, packed) in weight
@@ -43,13 +43,11 @@ pub(super) fn flip_weight<T: Real>(packed: &[T], geometry: &Geometry, flipped: &
 }
 
 /// A gradient in the order (out, kernel, kernel, in) to PyTorch's (out, in, kernel, kernel).
-pub(crate) fn unpack_gradient<T: Real>(gradient: &[T], geometry: &Geometry) -> Vec<T> {
+pub(super) fn unpack_gradient<T: Real>(gradient: &[T], geometry: &Geometry, unpacked: &mut [T]) {
     let (taps, channels, _) = geometry.filter();
     let filter = taps * channels;
-    let mut unpacked = vec![T::zero(); gradient.len()];
     for (index, value) in unpacked.iter_mut().enumerate() {
         let (output, channel, tap) = (index / filter, index / taps % channels, index % taps);
         *value = gradient[output * filter + tap * channels + channel];
     }
-    unpacked
 }

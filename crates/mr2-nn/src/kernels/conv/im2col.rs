@@ -1,7 +1,7 @@
 //! Patches of an image as rows of a matrix, and the sum of such rows back into an image.
 
 use super::geometry::Geometry;
-use super::real::Real;
+use crate::kernels::real::Real;
 use std::ops::Range;
 
 /// One kernel row of one output pixel: where it lies in the image and in the patch.
@@ -62,7 +62,7 @@ impl Pixel {
 
 /// Copies the patches of output pixels `rows` (counted over a chunk of images) into `patches`.
 #[inline(always)]
-pub(crate) fn gather<T: Real>(
+pub(super) fn gather<T: Real>(
     geometry: &Geometry,
     group: usize,
     images: &[T],
@@ -96,7 +96,7 @@ pub(crate) fn gather<T: Real>(
 
 /// Adds the patches of output pixels `rows` to the images they were gathered from.
 #[inline(always)]
-pub(crate) fn scatter_add<T: Real>(
+pub(super) fn scatter_add<T: Real>(
     geometry: &Geometry,
     group: usize,
     patches: &[T],

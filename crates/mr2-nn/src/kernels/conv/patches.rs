@@ -1,36 +1,37 @@
 //! Convolution by patches and matrix products, parallel over chunks of images.
 
-use super::conv_weight::flip_weight;
 use super::geometry::Geometry;
 use super::im2col::{gather, scatter_add};
-use super::matmul::{Matrix, Target, multiply};
-use super::parallel::per_chunk;
-use super::pool::{Pool, PoolBuf};
-use super::real::Real;
-use super::simd::vectorise;
+use super::weight_order::{flip_weight, pack_weight, unpack_gradient};
+use crate::kernels::matmul::{Matrix, Target, multiply};
+use crate::kernels::parallel::per_chunk;
+use crate::kernels::pool::{Pool, PoolBuf};
+use crate::kernels::real::Real;
+use crate::kernels::simd::vectorise;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// `out = images * weight + bias`.
-pub(crate) fn forward<T: Real>(
+/// `out = images * weight`, or added to `out`.
+pub(super) fn forward<T: Real>(
     geometry: &Geometry,
     images: &[T],
     weight: &[T],
-    bias: Option<&[T]>,
     out: &mut [T],
+    accumulate: bool,
     pool: &Arc<Pool>,
 ) {
+    let packed = packed(geometry, weight, pool);
     let chunk = per_chunk(geometry.batch);
     out.par_chunks_mut(chunk * geometry.out_image())
         .zip(images.par_chunks(chunk * geometry.in_image()))
-        .for_each(|(out, images)| {
-            if let Some(bias) = bias {
-                out.chunks_exact_mut(bias.len())
-                    .for_each(|pixel| pixel.copy_from_slice(bias));
-            }
-            forward_chunk(geometry, images, weight, bias.is_some(), out, pool);
-        });
+        .for_each(|(out, images)| forward_chunk(geometry, images, &packed, accumulate, out, pool));
+}
+
+fn packed<T: Real>(geometry: &Geometry, weight: &[T], pool: &Arc<Pool>) -> PoolBuf<T> {
+    let mut packed = pool.take(weight.len());
+    pack_weight(weight, geometry, &mut packed);
+    packed
 }
 
 fn forward_chunk<T: Real>(
@@ -99,13 +100,14 @@ fn for_each_tile<T: Real>(
     }
 }
 
-/// Gradient of the weight in the order (out, kernel, kernel, in), see [`unpack_gradient`].
-pub(crate) fn weight_gradient<T: Real>(
+/// The gradient of the weight.
+pub(super) fn weight_gradient<T: Real>(
     geometry: &Geometry,
     images: &[T],
     out_gradient: &[T],
+    weight_gradient: &mut [T],
     pool: &Arc<Pool>,
-) -> PoolBuf<T> {
+) {
     let (depth, out_channels) = (geometry.depth(), geometry.out_channels);
     let group_outputs = out_channels / geometry.groups;
     let chunk = per_chunk(geometry.batch);
@@ -130,7 +132,8 @@ pub(crate) fn weight_gradient<T: Real>(
                 );
             });
         });
-    sum_parts(&partial, geometry.weights(), pool)
+    let sum = sum_parts(&partial, geometry.weights(), pool);
+    unpack_gradient(&sum, geometry, weight_gradient);
 }
 
 /// The sum of equally long parts, in their order.
@@ -144,47 +147,28 @@ fn sum_parts<T: Real>(parts: &[T], len: usize, pool: &Arc<Pool>) -> PoolBuf<T> {
     sum
 }
 
-/// Gradient of the bias: the sum over all output pixels.
-pub(crate) fn bias_gradient<T: Real>(geometry: &Geometry, out_gradient: &[T]) -> Vec<T> {
-    let chunk = per_chunk(geometry.batch) * geometry.out_image();
-    let partial: Vec<Vec<f64>> = out_gradient
-        .par_chunks(chunk)
-        .map(|part| {
-            let mut sum = vec![0f64; geometry.out_channels];
-            for pixel in part.chunks_exact(geometry.out_channels) {
-                for (sum, &value) in sum.iter_mut().zip(pixel) {
-                    *sum += value.to_f64();
-                }
-            }
-            sum
-        })
-        .collect();
-    (0..geometry.out_channels)
-        .map(|channel| T::from_f64(partial.iter().map(|sum| sum[channel]).sum()))
-        .collect()
-}
-
 /// Adds the gradient of the images to `image_gradient`.
-pub(crate) fn image_gradient<T: Real>(
+pub(super) fn image_gradient<T: Real>(
     geometry: &Geometry,
     weight: &[T],
     out_gradient: &[T],
     image_gradient: &mut [T],
     pool: &Arc<Pool>,
 ) {
+    let packed = packed(geometry, weight, pool);
     let chunk = per_chunk(geometry.batch);
     let work = image_gradient
         .par_chunks_mut(chunk * geometry.in_image())
         .zip(out_gradient.par_chunks(chunk * geometry.out_image()));
     match geometry.transposed() {
         Some(transposed) => {
-            let mut flipped = pool.take(weight.len());
-            flip_weight(weight, geometry, &mut flipped);
+            let mut flipped = pool.take(packed.len());
+            flip_weight(&packed, geometry, &mut flipped);
             work.for_each(|(images, out)| {
                 forward_chunk(&transposed, out, &flipped, true, images, pool);
             });
         }
-        None => work.for_each(|(images, out)| scatter_chunk(geometry, weight, out, images, pool)),
+        None => work.for_each(|(images, out)| scatter_chunk(geometry, &packed, out, images, pool)),
     }
 }
 
