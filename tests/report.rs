@@ -222,13 +222,19 @@ fn report(runs: &[&Path], out: &Path, status: i32) -> (String, String) {
     expect(mr2().arg("report").args(runs).arg("--out").arg(out), status)
 }
 
-#[test]
-fn a_report_has_every_format_and_says_how_classes_were_chosen() {
+/// A temporary folder, where runs go in it, and where their report goes.
+fn places() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let temporary = folder();
-    let (runs, out) = (
+    let (runs, report) = (
         temporary.path().join("runs"),
         temporary.path().join("report"),
     );
+    (temporary, runs, report)
+}
+
+#[test]
+fn a_report_has_every_format_and_says_how_classes_were_chosen() {
+    let (_temporary, runs, out) = places();
     six_runs(&runs);
     let (stdout, _) = report(&[&runs], &out, 0);
     assert!(
@@ -264,11 +270,7 @@ fn a_report_has_every_format_and_says_how_classes_were_chosen() {
 
 #[test]
 fn json_prints_what_report_json_holds_and_a_folder_is_not_needed_for_it() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     six_runs(&runs);
     let (printed, _) = expect(mr2().arg("report").arg(&runs).arg("--json"), 0);
     let mut with_folder = mr2();
@@ -314,11 +316,7 @@ fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn plots_of_a_method_that_is_gone_go_and_files_of_others_stay() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     six_runs(&runs);
     report(&[&runs], &out, 0);
     std::fs::write(out.join("plots/mine.svg"), "mine").unwrap();
@@ -382,11 +380,7 @@ fn a_full_disk_or_a_kill_while_writing_leaves_the_earlier_report_whole() {
 
 #[test]
 fn a_class_named_like_a_script_is_text_in_every_format() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     six_runs(&runs);
     report(&[&runs], &out, 0);
     let read = |file: &str| std::fs::read_to_string(out.join(file)).unwrap();
@@ -426,11 +420,7 @@ fn line_of<'a>(page: &'a str, title: &str, start: &str) -> &'a str {
 
 #[test]
 fn the_own_minimum_stands_beside_the_worst_class_and_in_the_differences() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     six_runs(&runs);
     let (stdout, _) = report(&[&runs], &out, 0);
     let head = line_of(&stdout, "Accuracy in %", "method");
@@ -502,11 +492,7 @@ fn reconfigure(runs: &Path, method: &str, from: &str, to: &str) {
 
 #[test]
 fn settings_in_which_the_methods_differ_are_listed_and_those_beside_the_objective_said() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     six_runs(&runs);
     let training = |more: &str| format!("[training]\n{more}\n");
     let objective =
@@ -548,11 +534,7 @@ fn settings_in_which_the_methods_differ_are_listed_and_those_beside_the_objectiv
 
 #[test]
 fn runs_on_different_data_are_refused() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     six_runs(&runs);
     reconfigure(&runs, "MR²", "\"tiny\"", "\"huge\"");
     let (_, stderr) = report(&[&runs], &out, 1);
@@ -584,11 +566,7 @@ fn runs_on_different_data_are_refused() {
 
 #[test]
 fn a_plot_that_leaves_methods_out_says_so() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     for name in ["ERM", "A", "B", "C"] {
         Run {
             name,
@@ -607,11 +585,7 @@ fn a_plot_that_leaves_methods_out_says_so() {
 
 #[test]
 fn one_seed_is_marked_optimistic_and_has_no_interval() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     let erm = Run {
         name: "ERM",
         seed: 1,
@@ -634,11 +608,7 @@ fn one_seed_is_marked_optimistic_and_has_no_interval() {
 
 #[test]
 fn equal_runs_print_identical() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     for seed in [1, 2] {
         for name in ["ERM", "control"] {
             Run {
@@ -658,11 +628,7 @@ fn equal_runs_print_identical() {
 
 #[test]
 fn seeds_without_a_partner_count_in_means_but_not_in_differences() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     six_runs(&runs);
     std::fs::remove_dir_all(runs.join("MR²-seed3")).unwrap();
     let (stdout, _) = report(&[&runs], &out, 0);
@@ -732,11 +698,7 @@ fn errors_name_the_folder_or_file_and_the_way_out() {
 
 #[test]
 fn unfinished_runs_beside_finished_ones_are_left_out_and_named() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     six_runs(&runs);
     std::fs::remove_file(runs.join("MR²-seed2/result.json")).unwrap();
     let (_, stderr) = report(&[&runs], &out, 0);
@@ -750,11 +712,7 @@ fn unfinished_runs_beside_finished_ones_are_left_out_and_named() {
 
 #[test]
 fn runs_of_one_name_with_different_settings_are_refused() {
-    let temporary = folder();
-    let (runs, out) = (
-        temporary.path().join("runs"),
-        temporary.path().join("report"),
-    );
+    let (_temporary, runs, out) = places();
     six_runs(&runs);
     let config = runs.join("MR²-seed2/config.toml");
     let text = std::fs::read_to_string(&config)

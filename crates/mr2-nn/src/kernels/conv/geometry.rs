@@ -77,6 +77,11 @@ impl Geometry {
         })
     }
 
+    /// Rows of the longest of [`Geometry::tiles`].
+    pub(super) fn longest_tile(&self, rows: usize) -> usize {
+        self.tiles(rows).map(|tile| tile.len()).max().unwrap_or(0)
+    }
+
     pub(super) fn tiles(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let step = if self.is_pointwise() {
             rows.max(1)

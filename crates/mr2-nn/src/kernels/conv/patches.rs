@@ -72,11 +72,7 @@ fn for_each_tile<T: Real>(
 ) {
     let depth = geometry.depth();
     let rows = images.len() / geometry.in_image() * geometry.out_pixels();
-    let longest = geometry
-        .tiles(rows)
-        .map(|tile| tile.len())
-        .max()
-        .unwrap_or(0);
+    let longest = geometry.longest_tile(rows);
     let mut scratch = pool.take::<T>(if geometry.is_pointwise() {
         0
     } else {
@@ -183,11 +179,7 @@ fn scatter_chunk<T: Real>(
     let (depth, out_channels) = (geometry.depth(), geometry.out_channels);
     let group_outputs = out_channels / geometry.groups;
     let rows = out_gradient.len() / out_channels;
-    let longest = geometry
-        .tiles(rows)
-        .map(|tile| tile.len())
-        .max()
-        .unwrap_or(0);
+    let longest = geometry.longest_tile(rows);
     let mut scratch = pool.take::<T>(longest * depth);
     for group in 0..geometry.groups {
         let first = group * group_outputs;
