@@ -145,10 +145,10 @@ impl Exit {
         match self {
             Self::All => {
                 let mut values = vec![T::zero(); shape.elements()];
-                to_channels_first(&slot.data, &mut values, shape.channels, shape.pixels());
+                to_channels_first(slot.data(), &mut values, shape.channels, shape.pixels());
                 values
             }
-            Self::MeanPixels => mean_pixels(&slot.data, shape.channels, shape.pixels()),
+            Self::MeanPixels => mean_pixels(slot.data(), shape.channels, shape.pixels()),
         }
     }
 

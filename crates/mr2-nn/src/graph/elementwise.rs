@@ -44,8 +44,8 @@ pub(super) fn add(a: &Act, b: &Act) -> Result<Act> {
 
 fn add_slots<T: InHandle>(a: &Act, slot: &Arc<Slot<T>>, b: &Act) -> Result<Act> {
     let other = b.slot::<T>()?;
-    let mut out = a.core.pool.take(slot.data.len());
-    kernels::add(&slot.data, &other.data, &mut out);
+    let mut out = a.core.pool.take(slot.shape.elements());
+    kernels::add(slot.data(), other.data(), &mut out);
     a.core.record(slot.shape, out, &[a, b], &[], || Add {
         a: slot.clone(),
         b: other.clone(),
@@ -60,7 +60,7 @@ impl<T: InHandle> Node<T> for Relu<T> {
     }
 
     fn backward(&self, core: &Core, out: &Slot<T>, mut gradient: PoolBuf<T>) -> Result<()> {
-        kernels::mask_relu(&out.data, &mut gradient);
+        kernels::mask_relu(out.data(), &mut gradient);
         self.0.give_gradient(core, gradient)
     }
 }
@@ -70,8 +70,8 @@ pub(super) fn relu(x: &Act) -> Result<Act> {
 }
 
 fn relu_slot<T: InHandle>(x: &Act, slot: &Arc<Slot<T>>) -> Result<Act> {
-    let mut out = x.core.pool.take(slot.data.len());
-    kernels::relu(&slot.data, &mut out);
+    let mut out = x.core.pool.take(slot.shape.elements());
+    kernels::relu(slot.data(), &mut out);
     x.core
         .record(slot.shape, out, &[x], &[], || Relu(slot.clone()))
 }
@@ -127,7 +127,7 @@ fn subsample_pad_slot<T: InHandle>(
         front: (out_channels - from.channels) / 2,
     };
     let mut out = x.core.pool.take(shape.elements());
-    sizes.forward(&slot.data, &mut out);
+    sizes.forward(slot.data(), &mut out);
     x.core.record(shape, out, &[x], &[], || SubsamplePad {
         x: slot.clone(),
         sizes,

@@ -35,7 +35,7 @@ impl Shape4 {
 /// One activation. Its data is written once, before the slot exists.
 pub(crate) struct Slot<T: Real> {
     pub(crate) shape: Shape4,
-    pub(crate) data: PoolBuf<T>,
+    data: PoolBuf<T>,
     /// Whether a gradient is wanted: the slot depends on a variable.
     pub(crate) tracked: bool,
     /// The gradient of each backward, by its number. One is out of the map while it is added to:
@@ -51,6 +51,11 @@ impl<T: Real> Slot<T> {
             tracked,
             gradients: Mutex::default(),
         })
+    }
+
+    /// The elements, NHWC.
+    pub(crate) fn data(&self) -> &[T] {
+        &self.data
     }
 
     /// Hands over a contribution: the first is kept as it is, later ones are added.

@@ -46,7 +46,7 @@ impl AvgPool2d {
             false => Divisor::Inside,
         };
         let mut out = x.core.pool.take(shape.elements());
-        pooling::mean_forward(&windows, divisor, &slot.data, &mut out);
+        pooling::mean_forward(&windows, divisor, slot.data(), &mut out);
         x.core.record(shape, out, &[x], &[], || MeanNode {
             windows,
             divisor,

@@ -154,11 +154,11 @@ impl BatchNorm2d {
             Some(skip) => Some(skip.slot::<T>()?),
             None => None,
         };
-        let mut out = core.pool.take(slot.data.len());
+        let mut out = core.pool.take(slot.shape.elements());
         kernels::apply(
             &affine,
-            &slot.data,
-            skip_slot.map(|skip| &skip.data[..]),
+            slot.data(),
+            skip_slot.map(|skip| skip.data()),
             &mut out,
         );
         let inputs: Vec<&Act> = std::iter::once(x).chain(skip).collect();
@@ -183,7 +183,7 @@ impl BatchNorm2d {
     /// The batch's statistics, which also go into the running ones.
     fn batch_moments<T: InHandle>(&self, slot: &Slot<T>) -> Result<Moments> {
         let count = (slot.shape.batch * slot.shape.pixels()) as f64;
-        let moments = kernels::moments(&slot.data, slot.shape.channels);
+        let moments = kernels::moments(slot.data(), slot.shape.channels);
         let unbiased = moments
             .variance
             .iter()
@@ -240,12 +240,12 @@ impl<T: InHandle> Node<T> for BatchNormNode<T> {
     }
 
     fn backward(&self, core: &Core, out: &Slot<T>, mut gradient: PoolBuf<T>) -> Result<()> {
-        let relu_out = self.relu.then_some(&out.data[..]);
-        let sums = gradient_sums(&self.x.data, &self.mean, relu_out, &mut gradient);
+        let relu_out = self.relu.then_some(out.data());
+        let sums = gradient_sums(self.x.data(), &self.mean, relu_out, &mut gradient);
         if self.x.tracked {
             let terms = self.terms(&sums);
             let mut part = core.pool.take(gradient.len());
-            input_gradient(&terms, &self.x.data, &gradient, &mut part);
+            input_gradient(&terms, self.x.data(), &gradient, &mut part);
             self.x.give_gradient(core, part)?;
         }
         if let Some(skip) = self.skip.as_ref().filter(|skip| skip.tracked) {
@@ -269,7 +269,7 @@ impl<T: InHandle> BatchNormNode<T> {
     /// With N values per channel, g the gradient of the output and h the normalised input, the
     /// gradient of the input is `scale * (g - mean(g) - h * mean(g * h))`.
     fn terms(&self, sums: &GradientSums) -> InputGradient<T> {
-        let count = (self.x.data.len() / self.mean.len()) as f64;
+        let count = (self.x.shape.elements() / self.mean.len()) as f64;
         let scale = |channel: usize| self.scale[channel].to_f64();
         let by_input = |channel: usize| {
             let rate = self.rates[channel];

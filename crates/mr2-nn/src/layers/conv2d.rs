@@ -175,7 +175,7 @@ impl Conv2d {
         let mut out = core.pool.take(shape.elements());
         conv::forward(
             &geometry,
-            &slot.data,
+            slot.data(),
             &weight,
             bias.as_deref(),
             &mut out,
@@ -217,7 +217,7 @@ impl<T: InHandle> Node<T> for ConvNode<T> {
     fn backward(&self, core: &Core, _: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
         let (geometry, layer) = (&self.geometry, &self.layer);
         if layer.weight.is_variable() {
-            let values = conv::weight_gradient(geometry, &self.x.data, &gradient, &core.pool);
+            let values = conv::weight_gradient(geometry, self.x.data(), &gradient, &core.pool);
             let part = Tensor::from_vec(values, layer.weight.shape(), &core.device)?;
             core.add_parameter_gradient(&layer.weight, part)?;
         }

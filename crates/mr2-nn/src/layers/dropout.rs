@@ -77,8 +77,8 @@ impl Layer for Dropout {
 }
 
 fn forward_slot<T: InHandle>(x: &Act, slot: &Arc<Slot<T>>, mask: Mask) -> Result<Act> {
-    let mut out = x.core.pool.take(slot.data.len());
-    mask.apply(&slot.data, &mut out);
+    let mut out = x.core.pool.take(slot.shape.elements());
+    mask.apply(slot.data(), &mut out);
     x.core.record(slot.shape, out, &[x], &[], || DropoutNode {
         x: slot.clone(),
         mask,

@@ -45,7 +45,7 @@ impl MaxPool2d {
             true => vec![0; shape.elements()],
             false => Vec::new(),
         };
-        pooling::max_forward(&windows, &slot.data, &mut out, &mut positions);
+        pooling::max_forward(&windows, slot.data(), &mut out, &mut positions);
         x.core.record(shape, out, &[x], &[], || MaxNode {
             windows,
             x: slot.clone(),
