@@ -9,6 +9,7 @@ use crate::kernels::elementwise::{mean_pixels, spread_pixels};
 use crate::kernels::layout::{to_channels_first, to_channels_last};
 use crate::kernels::pool::lock;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 /// From a tracked tensor to a token; backwards, from the slot's gradient to a tensor.
@@ -45,6 +46,7 @@ impl<T: InHandle> CustomOp2 for Enter<T> {
         let Some(gradient) = self.slot.take_gradient(&self.core)? else {
             bail!("enter: the gradient of the images is missing");
         };
+        let gradient = gradient.into_values(&self.core);
         let mut values = vec![T::zero(); gradient.len()];
         let shape = self.slot.shape;
         to_channels_first(&gradient, &mut values, shape.channels, shape.pixels());
@@ -201,11 +203,14 @@ fn leave<T: InHandle>(x: &Act, slot: &Arc<Slot<T>>, exit: Exit) -> Result<Tensor
     let values = exit.values(slot);
     match &x.token {
         None => Tensor::from_vec(values, exit.shape(slot.shape), &x.core.device),
-        Some(token) => token.apply_op1(Leave {
-            core: x.core.clone(),
-            slot: slot.clone(),
-            exit,
-            values: Mutex::new(Some(values)),
-        }),
+        Some(token) => {
+            slot.consumers.fetch_add(1, Ordering::Relaxed);
+            token.apply_op1(Leave {
+                core: x.core.clone(),
+                slot: slot.clone(),
+                exit,
+                values: Mutex::new(Some(values)),
+            })
+        }
     }
 }

@@ -20,15 +20,11 @@ impl<T: InHandle> Node<T> for Add<T> {
     }
 
     fn backward(&self, core: &Core, _: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
-        if self.a.tracked && self.b.tracked {
-            let mut copy = core.pool.take(gradient.len());
-            copy.copy_from_slice(&gradient);
-            self.a.give_gradient(core, copy)?;
-        } else if self.a.tracked {
-            return self.a.give_gradient(core, gradient);
-        }
-        if self.b.tracked {
-            self.b.give_gradient(core, gradient)?;
+        let gradient = Arc::new(gradient);
+        for slot in [&self.a, &self.b] {
+            if slot.tracked {
+                slot.give_gradient(core, gradient.clone())?;
+            }
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ mod act;
 mod context;
 mod edges;
 mod elementwise;
+mod gradient;
 mod record;
 mod slot;
 mod values;
@@ -28,6 +29,7 @@ pub use act::Act;
 pub use context::{Ctx, Mode};
 
 pub(crate) use context::Core;
+pub(crate) use gradient::Gradient;
 pub(crate) use record::Node;
-pub(crate) use slot::{Handle, InHandle, Shape4, Slot, with_slot};
+pub(crate) use slot::{Content, Handle, InHandle, Normalised, Shape4, Slot, with_slot};
 pub(crate) use values::{values_of, with_values};

@@ -2,17 +2,25 @@
 
 use super::act::Act;
 use super::context::Core;
-use super::slot::{InHandle, Shape4, Slot};
+use super::gradient::Gradient;
+use super::slot::{Content, InHandle, Shape4, Slot};
 use crate::kernels::pool::PoolBuf;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What a layer call leaves behind for the backward pass.
 pub(crate) trait Node<T: InHandle>: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
-    /// Given the gradient of the output `out`, adds to those of the inputs and parameters.
+    /// Given the gradient of the output `out`, adds to those of the inputs and parameters: once for each
+    /// input.
     fn backward(&self, core: &Core, out: &Slot<T>, gradient: PoolBuf<T>) -> Result<()>;
+
+    /// As `backward`, for nodes that don't need the elements of the gradient in a buffer of their own.
+    fn backward_from(&self, core: &Core, out: &Slot<T>, gradient: Gradient<T>) -> Result<()> {
+        self.backward(core, out, gradient.into_values(core))
+    }
 }
 
 /// A node with its output, in the form that Candle calls.
@@ -35,16 +43,19 @@ impl Core {
     pub(crate) fn record<T: InHandle, N: Node<T>>(
         self: &Arc<Self>,
         shape: Shape4,
-        data: PoolBuf<T>,
+        content: impl Into<Content<T>>,
         inputs: &[&Act],
         parameters: &[&Tensor],
         node: impl FnOnce() -> N,
     ) -> Result<Act> {
         let tracked = self.tracks(inputs, parameters);
-        let out = Slot::new(shape, data, tracked);
+        let out = Slot::new(shape, content, tracked);
         let handle = T::handle(out.clone());
         let mut token = None;
         if tracked {
+            for input in inputs {
+                input.slot::<T>()?.consumers.fetch_add(1, Ordering::Relaxed);
+            }
             let op = Recorded {
                 core: self.clone(),
                 out,
@@ -79,7 +90,7 @@ impl<T: InHandle, N: Node<T>> Recorded<T, N> {
                 self.node.name()
             );
         };
-        self.node.backward(&self.core, &self.out, gradient)
+        self.node.backward_from(&self.core, &self.out, gradient)
     }
 }
 

@@ -9,9 +9,35 @@ use super::simd::vectorise;
 use rayon::prelude::*;
 
 /// Mean and biased variance of every channel.
+#[derive(Clone)]
 pub(crate) struct Moments {
     pub(crate) mean: Vec<f64>,
     pub(crate) variance: Vec<f64>,
+}
+
+impl Moments {
+    /// Those of all rows, from rows, means and sums of squared deviations of the parts, in their order.
+    pub(crate) fn of_parts(channels: usize, parts: &[(f64, Moments)]) -> Self {
+        let mut total = Moments {
+            mean: vec![0.0; channels],
+            variance: vec![0.0; channels],
+        };
+        let mut count = 0.0;
+        for (n, part) in parts {
+            let sum = count + n;
+            for channel in 0..channels {
+                let delta = part.mean[channel] - total.mean[channel];
+                total.mean[channel] += delta * n / sum;
+                total.variance[channel] += part.variance[channel] + delta * delta * count * n / sum;
+            }
+            count = sum;
+        }
+        total
+            .variance
+            .iter_mut()
+            .for_each(|variance| *variance /= count);
+        total
+    }
 }
 
 /// Statistics of `x`, (rows, channels).
@@ -19,32 +45,14 @@ pub(crate) fn moments<T: Real>(x: &[T], channels: usize) -> Moments {
     let chunk = per_chunk(x.len() / channels) * channels;
     let parts: Vec<(f64, Moments)> = x
         .par_chunks(chunk)
-        .map(|part| chunk_moments(part, channels))
+        .map(|part| part_moments(part, channels))
         .collect();
-    let mut total = Moments {
-        mean: vec![0.0; channels],
-        variance: vec![0.0; channels],
-    };
-    let mut count = 0.0;
-    for (n, part) in &parts {
-        let sum = count + n;
-        for channel in 0..channels {
-            let delta = part.mean[channel] - total.mean[channel];
-            total.mean[channel] += delta * n / sum;
-            total.variance[channel] += part.variance[channel] + delta * delta * count * n / sum;
-        }
-        count = sum;
-    }
-    total
-        .variance
-        .iter_mut()
-        .for_each(|variance| *variance /= count);
-    total
+    Moments::of_parts(channels, &parts)
 }
 
-/// Rows, means and sums of squared deviations of one chunk, taken about its first row so that a
+/// Rows, means and sums of squared deviations of a part, taken about its first row so that a
 /// large mean costs no digits.
-fn chunk_moments<T: Real>(x: &[T], channels: usize) -> (f64, Moments) {
+pub(crate) fn part_moments<T: Real>(x: &[T], channels: usize) -> (f64, Moments) {
     let (mut sums, mut squares) = (vec![0f64; channels], vec![0f64; channels]);
     let origin = &x[..channels];
     for block in x.chunks(block_len(channels)) {
@@ -95,6 +103,7 @@ fn add_moments<T: Real, const L: usize>(
 }
 
 /// What is done to each channel: `(x - mean) * scale + shift`, then `+ skip`, then the rectifier.
+#[derive(Clone)]
 pub(crate) struct Affine<T> {
     pub(crate) mean: Vec<T>,
     pub(crate) scale: Vec<T>,
@@ -102,41 +111,34 @@ pub(crate) struct Affine<T> {
     pub(crate) relu: bool,
 }
 
-/// Applies `affine` to the rows of `x`.
+/// Applies `affine` to rows of `x`, on the calling thread.
 pub(crate) fn apply<T: Real>(affine: &Affine<T>, x: &[T], skip: Option<&[T]>, out: &mut [T]) {
     let channels = affine.mean.len();
-    let chunk = per_chunk(x.len() / channels) * channels;
     let block = block_len(channels);
     // Without a skip connection its place is taken by `x`, which is loaded anyway.
-    let added = skip.unwrap_or(x);
-    out.par_chunks_mut(chunk)
-        .zip(x.par_chunks(chunk))
-        .zip(added.par_chunks(chunk))
-        .for_each(|((out, x), added)| {
-            let blocks = out
-                .chunks_mut(block)
-                .zip(x.chunks(block))
-                .zip(added.chunks(block));
-            for ((out, x), added) in blocks {
-                vectorise(
-                    #[inline(always)]
-                    || match (skip.is_some(), affine.relu) {
-                        (false, false) => {
-                            for_lanes!(channels, apply_block[false, false](affine, x, added, out));
-                        }
-                        (false, true) => {
-                            for_lanes!(channels, apply_block[false, true](affine, x, added, out));
-                        }
-                        (true, false) => {
-                            for_lanes!(channels, apply_block[true, false](affine, x, added, out));
-                        }
-                        (true, true) => {
-                            for_lanes!(channels, apply_block[true, true](affine, x, added, out));
-                        }
-                    },
-                );
-            }
-        });
+    let blocks = out
+        .chunks_mut(block)
+        .zip(x.chunks(block))
+        .zip(skip.unwrap_or(x).chunks(block));
+    for ((out, x), added) in blocks {
+        vectorise(
+            #[inline(always)]
+            || match (skip.is_some(), affine.relu) {
+                (false, false) => {
+                    for_lanes!(channels, apply_block[false, false](affine, x, added, out));
+                }
+                (false, true) => {
+                    for_lanes!(channels, apply_block[false, true](affine, x, added, out));
+                }
+                (true, false) => {
+                    for_lanes!(channels, apply_block[true, false](affine, x, added, out));
+                }
+                (true, true) => {
+                    for_lanes!(channels, apply_block[true, true](affine, x, added, out));
+                }
+            },
+        );
+    }
 }
 
 #[inline(always)]
@@ -148,19 +150,89 @@ fn apply_block<T: Real, const L: usize, const SKIP: bool, const RELU: bool>(
     out: &mut [T],
 ) {
     let channels = affine.mean.len();
-    let mean = lanes::<T, L>(&affine.mean, channel);
-    let scale = lanes::<T, L>(&affine.scale, channel);
-    let shift = lanes::<T, L>(&affine.shift, channel);
+    let affine = Lanes::<T, L>::new(affine, channel);
     let rows = out.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
     for ((out, x), skip) in rows.zip(skip.chunks_exact(channels)) {
         let (x, skip) = (lanes::<T, L>(x, channel), lanes::<T, L>(skip, channel));
         let out = &mut out[channel..channel + L];
         for lane in 0..L {
-            let mut y = (x[lane] - mean[lane]) * scale[lane] + shift[lane];
+            let mut y = affine.value(lane, x[lane]);
             if SKIP {
                 y += skip[lane];
             }
             out[lane] = if RELU { rectified(y) } else { y };
+        }
+    }
+}
+
+/// The coefficients of neighbouring channels.
+pub(super) struct Lanes<T, const L: usize> {
+    mean: [T; L],
+    scale: [T; L],
+    shift: [T; L],
+}
+
+impl<T: Real, const L: usize> Lanes<T, L> {
+    #[inline(always)]
+    pub(super) fn new(affine: &Affine<T>, channel: usize) -> Self {
+        Self {
+            mean: lanes(&affine.mean, channel),
+            scale: lanes(&affine.scale, channel),
+            shift: lanes(&affine.shift, channel),
+        }
+    }
+
+    /// The same arithmetic wherever it is done, so that recomputed values have the same bits.
+    #[inline(always)]
+    pub(super) fn value(&self, lane: usize, x: T) -> T {
+        (x - self.mean[lane]) * self.scale[lane] + self.shift[lane]
+    }
+}
+
+/// Applies `affine` to rows in place, on the calling thread.
+pub(crate) fn apply_in_place<T: Real>(affine: &Affine<T>, skip: Option<&[T]>, rows: &mut [T]) {
+    let channels = affine.mean.len();
+    let block = block_len(channels);
+    match skip {
+        Some(skip) => {
+            for (rows, skip) in rows.chunks_mut(block).zip(skip.chunks(block)) {
+                vectorise(
+                    #[inline(always)]
+                    || {
+                        for_lanes!(channels, in_place_block[true](affine, skip, rows));
+                    },
+                );
+            }
+        }
+        None => {
+            for rows in rows.chunks_mut(block) {
+                vectorise(
+                    #[inline(always)]
+                    || for_lanes!(channels, in_place_block[false](affine, &[], rows)),
+                );
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn in_place_block<T: Real, const L: usize, const SKIP: bool>(
+    channel: usize,
+    affine: &Affine<T>,
+    skip: &[T],
+    rows: &mut [T],
+) {
+    let (channels, relu) = (affine.mean.len(), affine.relu);
+    let affine = Lanes::<T, L>::new(affine, channel);
+    for (index, row) in rows.chunks_exact_mut(channels).enumerate() {
+        let row = &mut row[channel..channel + L];
+        let mut skipped = [T::zero(); L];
+        if SKIP {
+            skipped = lanes::<T, L>(&skip[index * channels..(index + 1) * channels], channel);
+        }
+        for lane in 0..L {
+            let y = affine.value(lane, row[lane]) + skipped[lane];
+            row[lane] = if relu { rectified(y) } else { y };
         }
     }
 }

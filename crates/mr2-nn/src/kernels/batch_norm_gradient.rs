@@ -1,10 +1,12 @@
 //! The two passes of batch normalisation backwards: sums over rows, then the input's gradient.
 
+use super::batch_norm::{Affine, Lanes};
 use super::channel_lanes::{block_len, flush, for_lanes, lanes};
 use super::parallel::per_chunk;
 use super::real::Real;
 use super::simd::vectorise;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Sums over the rows of the gradient, and of the gradient times `x - mean`.
 pub(crate) struct GradientSums {
@@ -12,91 +14,151 @@ pub(crate) struct GradientSums {
     pub(crate) product: Vec<f64>,
 }
 
-/// Clears the gradient where `relu_out` is zero (if given), and sums it over the rows.
+impl GradientSums {
+    pub(crate) fn zeros(channels: usize) -> Self {
+        Self {
+            gradient: vec![0.0; channels],
+            product: vec![0.0; channels],
+        }
+    }
+
+    /// The sum of `parts`, in their order.
+    pub(crate) fn of_parts(channels: usize, parts: &[Self]) -> Self {
+        let mut total = Self::zeros(channels);
+        for part in parts {
+            for channel in 0..channels {
+                total.gradient[channel] += part.gradient[channel];
+                total.product[channel] += part.product[channel];
+            }
+        }
+        total
+    }
+}
+
+/// Where the rectifier behind the normalisation let nothing through.
+#[derive(Clone, Copy)]
+pub(crate) enum Mask<'a, T> {
+    /// There is none.
+    None,
+    /// Where its output is 0.
+    Out(&'a [T]),
+    /// Where the normalised input, plus what skipped it, is not above 0: the output was never stored.
+    Recomputed {
+        affine: &'a Affine<T>,
+        skip: Option<&'a [T]>,
+    },
+}
+
+impl<'a, T> Mask<'a, T> {
+    /// That of a part of the elements.
+    pub(crate) fn part(self, range: Range<usize>) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Out(out) => Self::Out(&out[range]),
+            Self::Recomputed { affine, skip } => Self::Recomputed {
+                affine,
+                skip: skip.map(|skip| &skip[range]),
+            },
+        }
+    }
+}
+
+/// Clears the gradient where `mask` says, and sums it over the rows.
 pub(crate) fn gradient_sums<T: Real>(
     x: &[T],
     mean: &[T],
-    relu_out: Option<&[T]>,
+    mask: Mask<'_, T>,
     gradient: &mut [T],
 ) -> GradientSums {
     let channels = mean.len();
     let chunk = per_chunk(x.len() / channels) * channels;
-    let block = block_len(channels);
-    let out = relu_out.unwrap_or(x);
     let parts: Vec<GradientSums> = gradient
         .par_chunks_mut(chunk)
         .zip(x.par_chunks(chunk))
-        .zip(out.par_chunks(chunk))
-        .map(|((gradient, x), out)| {
-            let mut sums = GradientSums {
-                gradient: vec![0.0; channels],
-                product: vec![0.0; channels],
-            };
-            let blocks = gradient
-                .chunks_mut(block)
-                .zip(x.chunks(block))
-                .zip(out.chunks(block));
-            for ((gradient, x), out) in blocks {
-                vectorise(
-                    #[inline(always)]
-                    || {
-                        if relu_out.is_some() {
-                            for_lanes!(
-                                channels,
-                                sum_block[true](x, mean, out, gradient, &mut sums)
-                            );
-                        } else {
-                            for_lanes!(
-                                channels,
-                                sum_block[false](x, mean, out, gradient, &mut sums)
-                            );
-                        }
-                    },
-                );
-            }
+        .enumerate()
+        .map(|(index, (gradient, x))| {
+            let mut sums = GradientSums::zeros(channels);
+            let start = index * chunk;
+            let mask = mask.part(start..start + x.len());
+            add_gradient_sums(x, mean, mask, gradient, &mut sums);
             sums
         })
         .collect();
-    let total = |of: fn(&GradientSums) -> &[f64]| {
-        (0..channels)
-            .map(|channel| parts.iter().map(|part| of(part)[channel]).sum())
-            .collect()
-    };
-    GradientSums {
-        gradient: total(|part| &part.gradient),
-        product: total(|part| &part.product),
+    GradientSums::of_parts(channels, &parts)
+}
+
+/// As [`gradient_sums`] for some of the rows, on the calling thread; adds to `sums`.
+pub(crate) fn add_gradient_sums<T: Real>(
+    x: &[T],
+    mean: &[T],
+    mask: Mask<'_, T>,
+    gradient: &mut [T],
+    sums: &mut GradientSums,
+) {
+    let channels = mean.len();
+    let block = block_len(channels);
+    let blocks = gradient.chunks_mut(block).zip(x.chunks(block)).enumerate();
+    for (index, (gradient, x)) in blocks {
+        let start = index * block;
+        let mask = mask.part(start..start + x.len());
+        vectorise(
+            #[inline(always)]
+            || match mask {
+                Mask::None => {
+                    for_lanes!(channels, sum_block[0](x, mean, mask, gradient, sums));
+                }
+                Mask::Out(_) => {
+                    for_lanes!(channels, sum_block[1](x, mean, mask, gradient, sums));
+                }
+                Mask::Recomputed { skip: None, .. } => {
+                    for_lanes!(channels, sum_block[2](x, mean, mask, gradient, sums));
+                }
+                Mask::Recomputed { skip: Some(_), .. } => {
+                    for_lanes!(channels, sum_block[3](x, mean, mask, gradient, sums));
+                }
+            },
+        );
     }
 }
 
+/// `MASK`: 0 none, 1 by the output, 2 recomputed, 3 recomputed with what skipped.
 #[inline(always)]
-fn sum_block<T: Real, const L: usize, const MASK: bool>(
+fn sum_block<T: Real, const L: usize, const MASK: usize>(
     channel: usize,
     x: &[T],
     mean: &[T],
-    out: &[T],
+    mask: Mask<'_, T>,
     gradient: &mut [T],
     sums: &mut GradientSums,
 ) {
     let channels = mean.len();
     let mean = lanes::<T, L>(mean, channel);
+    let (by, affine) = match mask {
+        Mask::None => (x, None),
+        Mask::Out(out) => (out, None),
+        Mask::Recomputed { affine, skip } => (skip.unwrap_or(x), Some(affine)),
+    };
+    let affine = affine.map(|affine| Lanes::<T, L>::new(affine, channel));
     let (mut sum, mut product) = ([T::zero(); L], [T::zero(); L]);
     let rows = gradient
         .chunks_exact_mut(channels)
         .zip(x.chunks_exact(channels));
-    for ((gradient, x), out) in rows.zip(out.chunks_exact(channels)) {
-        let (x, out) = (lanes::<T, L>(x, channel), lanes::<T, L>(out, channel));
+    for ((gradient, x), by) in rows.zip(by.chunks_exact(channels)) {
+        let (x, by) = (lanes::<T, L>(x, channel), lanes::<T, L>(by, channel));
         let gradient = &mut gradient[channel..channel + L];
         for lane in 0..L {
-            if MASK {
-                let kept = if out[lane] <= T::zero() {
-                    T::zero()
-                } else {
-                    gradient[lane]
-                };
+            let out = match (&affine, MASK) {
+                (Some(affine), 2) => affine.value(lane, x[lane]),
+                (Some(affine), 3) => affine.value(lane, x[lane]) + by[lane],
+                _ => by[lane],
+            };
+            let mut kept = gradient[lane];
+            if MASK > 0 {
+                kept = if out <= T::zero() { T::zero() } else { kept };
                 gradient[lane] = kept;
             }
-            sum[lane] += gradient[lane];
-            product[lane] += gradient[lane] * (x[lane] - mean[lane]);
+            sum[lane] += kept;
+            product[lane] += kept * (x[lane] - mean[lane]);
         }
     }
     flush(channel, &sum, &mut sums.gradient);
@@ -112,7 +174,7 @@ pub(crate) struct InputGradient<T> {
     pub(crate) constant: Vec<T>,
 }
 
-/// Writes the gradient of `x` to `out`.
+/// Writes the gradient of `x` to `out`, on the calling thread.
 pub(crate) fn input_gradient<T: Real>(
     terms: &InputGradient<T>,
     x: &[T],
@@ -120,23 +182,17 @@ pub(crate) fn input_gradient<T: Real>(
     out: &mut [T],
 ) {
     let channels = terms.mean.len();
-    let chunk = per_chunk(x.len() / channels) * channels;
     let block = block_len(channels);
-    out.par_chunks_mut(chunk)
-        .zip(x.par_chunks(chunk))
-        .zip(gradient.par_chunks(chunk))
-        .for_each(|((out, x), gradient)| {
-            let blocks = out
-                .chunks_mut(block)
-                .zip(x.chunks(block))
-                .zip(gradient.chunks(block));
-            for ((out, x), gradient) in blocks {
-                vectorise(
-                    #[inline(always)]
-                    || for_lanes!(channels, input_gradient_block(terms, x, gradient, out)),
-                );
-            }
-        });
+    let blocks = out
+        .chunks_mut(block)
+        .zip(x.chunks(block))
+        .zip(gradient.chunks(block));
+    for ((out, x), gradient) in blocks {
+        vectorise(
+            #[inline(always)]
+            || for_lanes!(channels, input_gradient_block(terms, x, gradient, out)),
+        );
+    }
 }
 
 #[inline(always)]

@@ -17,4 +17,5 @@ pub(crate) mod pool;
 pub(crate) mod pooling;
 pub(crate) mod real;
 pub(crate) mod simd;
+pub(crate) mod source;
 pub(crate) mod vector;

@@ -78,6 +78,12 @@ impl<T> Shelf<T> {
     }
 }
 
+impl<T: Real> PoolBuf<T> {
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
 impl<T: Real> Deref for PoolBuf<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {

@@ -79,6 +79,15 @@ impl Isa {
         }
     }
 
+    /// Accumulators that leave registers for the operands, as [`Vector::ACCUMULATORS`].
+    pub(crate) fn accumulators(self) -> usize {
+        match self {
+            Self::Avx512 => 24,
+            Self::Avx2 => 12,
+            Self::Portable => 8,
+        }
+    }
+
     /// Runs a kernel with this instruction set.
     ///
     /// # Safety

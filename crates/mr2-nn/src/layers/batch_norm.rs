@@ -2,16 +2,17 @@
 
 use super::running_statistics::Blend;
 use super::{Layer, parameter};
-use crate::graph::{Act, Core, Ctx, InHandle, Node, Slot, values_of, with_slot};
-use crate::kernels::batch_norm::{self as kernels, Affine, Moments};
-use crate::kernels::batch_norm_gradient::{
-    GradientSums, InputGradient, gradient_sums, input_gradient,
+use crate::graph::{
+    Act, Content, Core, Ctx, Gradient, InHandle, Node, Normalised, Slot, values_of, with_slot,
 };
+use crate::kernels::batch_norm::{self as kernels, Affine, Moments};
+use crate::kernels::batch_norm_gradient::{GradientSums, InputGradient, gradient_sums};
 use crate::kernels::pool::PoolBuf;
+use crate::kernels::source::Source;
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Constants of batch normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,7 +93,7 @@ impl BatchNorm2d {
         self.run(cx, x, Some(skip), true)
     }
 
-    fn run(&self, cx: &Ctx, x: &Act, skip: Option<&Act>, relu: bool) -> Result<Act> {
+    pub(super) fn run(&self, cx: &Ctx, x: &Act, skip: Option<&Act>, relu: bool) -> Result<Act> {
         x.check_context(cx)?;
         if let Some(skip) = skip {
             skip.check_context(cx)?;
@@ -129,12 +130,55 @@ impl BatchNorm2d {
         relu: bool,
     ) -> Result<Act> {
         let core = &x.core;
-        let weight = values_of::<T>(&self.weight, "batch_norm weight")?;
-        let bias = values_of::<T>(&self.bias, "batch_norm bias")?;
         let moments = match core.is_train() {
             true => self.batch_moments(slot)?,
             false => self.running_moments::<T>()?,
         };
+        let (affine, rates) = self.affine::<T>(&moments, relu)?;
+        let affine = Arc::new(affine);
+        let skip_slot = match skip {
+            Some(skip) => Some(skip.slot::<T>()?),
+            None => None,
+        };
+        let inputs: Vec<&Act> = std::iter::once(x).chain(skip).collect();
+        let parameters = [&self.weight, &self.bias];
+        let content = if skip.is_none() || core.tracks(&inputs, &parameters) {
+            Content::Normalised(Normalised {
+                x: slot.clone(),
+                affine: affine.clone(),
+                skip: skip_slot.cloned(),
+                stored: OnceLock::new(),
+            })
+        } else {
+            // Without a graph, what skips would be kept alive by what it is added to, and so on.
+            let source = Source::Normalised {
+                affine: &affine,
+                x: slot.data(),
+                skip: skip_slot.map(|skip| skip.data()),
+            };
+            let mut out = core.pool.take(slot.shape.elements());
+            source.write_parallel(slot.shape.channels, &mut out);
+            Content::Values(out)
+        };
+        core.record(slot.shape, content, &inputs, &parameters, || {
+            BatchNormNode {
+                x: slot.clone(),
+                skip: skip_slot.cloned(),
+                affine,
+                rates,
+                weight: self.weight.clone(),
+                bias: self.bias.clone(),
+            }
+        })
+    }
+
+    /// What normalisation does to each channel; one over the standard deviations.
+    fn affine<T: InHandle>(
+        &self,
+        moments: &Moments,
+        relu: bool,
+    ) -> Result<(Affine<T>, Vec<f64>)> {
+        let weight = values_of::<T>(&self.weight, "batch_norm weight")?;
         let rates: Vec<f64> = moments
             .variance
             .iter()
@@ -147,43 +191,24 @@ impl BatchNorm2d {
                 .zip(&rates)
                 .map(|(w, r)| T::from_f64(w.to_f64() * r))
                 .collect(),
-            shift: bias,
+            shift: values_of::<T>(&self.bias, "batch_norm bias")?,
             relu,
         };
-        let skip_slot = match skip {
-            Some(skip) => Some(skip.slot::<T>()?),
-            None => None,
-        };
-        let mut out = core.pool.take(slot.shape.elements());
-        kernels::apply(
-            &affine,
-            slot.data(),
-            skip_slot.map(|skip| skip.data()),
-            &mut out,
-        );
-        let inputs: Vec<&Act> = std::iter::once(x).chain(skip).collect();
-        core.record(
-            slot.shape,
-            out,
-            &inputs,
-            &[&self.weight, &self.bias],
-            || BatchNormNode {
-                x: slot.clone(),
-                skip: skip_slot.cloned(),
-                mean: affine.mean,
-                scale: affine.scale,
-                rates,
-                relu,
-                weight: self.weight.clone(),
-                bias: self.bias.clone(),
-            },
-        )
+        Ok((affine, rates))
+    }
+
+    /// What evaluation does to each channel.
+    pub(super) fn running_affine<T: InHandle>(&self, relu: bool) -> Result<Affine<T>> {
+        Ok(self.affine(&self.running_moments::<T>()?, relu)?.0)
     }
 
     /// The batch's statistics, which also go into the running ones.
     fn batch_moments<T: InHandle>(&self, slot: &Slot<T>) -> Result<Moments> {
         let count = (slot.shape.batch * slot.shape.pixels()) as f64;
-        let moments = kernels::moments(slot.data(), slot.shape.channels);
+        let moments = match slot.moments() {
+            Some(moments) => moments.clone(),
+            None => kernels::moments(slot.data(), slot.shape.channels),
+        };
         let unbiased = moments
             .variance
             .iter()
@@ -224,12 +249,9 @@ impl Layer for BatchNorm2d {
 struct BatchNormNode<T: InHandle> {
     x: Arc<Slot<T>>,
     skip: Option<Arc<Slot<T>>>,
-    mean: Vec<T>,
-    /// Weight over standard deviation.
-    scale: Vec<T>,
+    affine: Arc<Affine<T>>,
     /// One over standard deviation.
     rates: Vec<f64>,
-    relu: bool,
     weight: Tensor,
     bias: Tensor,
 }
@@ -239,13 +261,31 @@ impl<T: InHandle> Node<T> for BatchNormNode<T> {
         "batch_norm"
     }
 
-    fn backward(&self, core: &Core, out: &Slot<T>, mut gradient: PoolBuf<T>) -> Result<()> {
-        let relu_out = self.relu.then_some(out.data());
-        let sums = gradient_sums(self.x.data(), &self.mean, relu_out, &mut gradient);
+    fn backward(&self, core: &Core, out: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
+        self.backward_from(core, out, gradient.into())
+    }
+
+    fn backward_from(&self, core: &Core, out: &Slot<T>, gradient: Gradient<T>) -> Result<()> {
+        let (gradient, sums) = match gradient {
+            Gradient::Values {
+                values,
+                sums: Some(sums),
+            } => (values, sums),
+            other => {
+                let mut values = other.into_values(core);
+                let Some(behind) = out.behind() else {
+                    bail!("batch_norm: the output has lost its input");
+                };
+                let sums = gradient_sums(behind.x, behind.mean, behind.mask, &mut values);
+                (Arc::new(values), sums)
+            }
+        };
         if self.x.tracked {
-            let terms = self.terms(&sums);
-            let mut part = core.pool.take(gradient.len());
-            input_gradient(&terms, self.x.data(), &gradient, &mut part);
+            let part = Gradient::Normalised {
+                gradient: gradient.clone(),
+                terms: self.terms(&sums),
+                x: self.x.clone(),
+            };
             self.x.give_gradient(core, part)?;
         }
         if let Some(skip) = self.skip.as_ref().filter(|skip| skip.tracked) {
@@ -269,8 +309,8 @@ impl<T: InHandle> BatchNormNode<T> {
     /// With N values per channel, g the gradient of the output and h the normalised input, the
     /// gradient of the input is `scale * (g - mean(g) - h * mean(g * h))`.
     fn terms(&self, sums: &GradientSums) -> InputGradient<T> {
-        let count = (self.x.shape.elements() / self.mean.len()) as f64;
-        let scale = |channel: usize| self.scale[channel].to_f64();
+        let count = (self.x.shape.elements() / self.rates.len()) as f64;
+        let scale = |channel: usize| self.affine.scale[channel].to_f64();
         let by_input = |channel: usize| {
             let rate = self.rates[channel];
             T::from_f64(-scale(channel) * rate * rate * sums.product[channel] / count)
@@ -278,10 +318,10 @@ impl<T: InHandle> BatchNormNode<T> {
         let constant =
             |channel: usize| T::from_f64(-scale(channel) * sums.gradient[channel] / count);
         InputGradient {
-            mean: self.mean.clone(),
-            by_gradient: self.scale.clone(),
-            by_input: (0..self.mean.len()).map(by_input).collect(),
-            constant: (0..self.mean.len()).map(constant).collect(),
+            mean: self.affine.mean.clone(),
+            by_gradient: self.affine.scale.clone(),
+            by_input: (0..self.rates.len()).map(by_input).collect(),
+            constant: (0..self.rates.len()).map(constant).collect(),
         }
     }
 }

@@ -2,11 +2,14 @@
 
 use super::{Layer, parameter, window_outputs};
 use crate::graph::{
-    Act, Core, Ctx, InHandle, Node, Shape4, Slot, values_of, with_slot, with_values,
+    Act, Core, Ctx, Gradient, InHandle, Node, Shape4, Slot, values_of, with_slot, with_values,
 };
 use crate::init::pytorch_default;
-use crate::kernels::conv::{self, Geometry};
+use crate::kernels::batch_norm::Affine;
+use crate::kernels::batch_norm_gradient::GradientSums;
+use crate::kernels::conv::{self, Finish, Geometry, ImageGradient};
 use crate::kernels::pool::PoolBuf;
+use crate::kernels::source::Source;
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 use serde::{Deserialize, Serialize};
@@ -119,7 +122,32 @@ impl Conv2d {
     /// A number of channels other than the layer's, or a kernel larger than the padded input.
     pub fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
         x.check_context(cx)?;
-        with_slot!(x, slot => self.forward_slot(x, slot))
+        with_slot!(x, slot => self.forward_slot(x, slot, None))
+    }
+
+    /// The convolution of `x`, then what batch norm does in evaluation.
+    pub(super) fn forward_affine<T: InHandle>(
+        &self,
+        x: &Act,
+        slot: &Arc<Slot<T>>,
+        affine: &Affine<T>,
+        skip: Option<&Act>,
+    ) -> Result<Act> {
+        let skip = match skip {
+            Some(skip) => {
+                let g = self.geometry(slot.shape)?;
+                let out = (g.batch, g.out_channels, g.out_height, g.out_width);
+                if skip.dims4() != out {
+                    bail!(
+                        "batch_norm: skip is {:?}, the input {out:?}",
+                        skip.dims4()
+                    );
+                }
+                Some(skip.slot::<T>()?.data())
+            }
+            None => None,
+        };
+        self.forward_slot(x, slot, Some(Finish::Affine { affine, skip }))
     }
 
     fn geometry(&self, x: Shape4) -> Result<Geometry> {
@@ -155,17 +183,18 @@ impl Conv2d {
         })
     }
 
-    fn forward_slot<T: InHandle>(&self, x: &Act, slot: &Arc<Slot<T>>) -> Result<Act> {
+    fn forward_slot<T: InHandle>(
+        &self,
+        x: &Act,
+        slot: &Arc<Slot<T>>,
+        finish: Option<Finish<'_, T>>,
+    ) -> Result<Act> {
         let geometry = self.geometry(slot.shape)?;
         let core = &x.core;
         let mut weight = core.pool.take::<T>(geometry.weights());
         with_values(&self.weight.contiguous()?, "conv2d weight", |values| {
             weight.copy_from_slice(values);
         })?;
-        let bias = match &self.bias {
-            Some(bias) => Some(values_of::<T>(bias, "conv2d bias")?),
-            None => None,
-        };
         let shape = Shape4 {
             batch: geometry.batch,
             channels: geometry.out_channels,
@@ -173,21 +202,39 @@ impl Conv2d {
             width: geometry.out_width,
         };
         let mut out = core.pool.take(shape.elements());
-        conv::forward(
-            &geometry,
-            slot.data(),
-            &weight,
-            bias.as_deref(),
-            &mut out,
-            &core.pool,
-        );
+        if let Some(bias) = &self.bias {
+            conv::spread_bias(&values_of::<T>(bias, "conv2d bias")?, &mut out);
+        }
+        let fused = conv::reads_sources::<T>(&geometry);
+        let mut stored = (fused && slot.to_be_stored()).then(|| core.pool.take(slot.shape.elements()));
+        let work = conv::Forward {
+            images: if fused { slot.source() } else { Source::Values(slot.data()) },
+            stored: stored.as_deref_mut(),
+            weight: &weight,
+            accumulate: self.bias.is_some(),
+            finish: match finish {
+                Some(finish) => finish,
+                // Batch norm usually follows, and while the output is in the cache they cost little.
+                None if fused && core.is_train() => Finish::Moments,
+                None => Finish::Nothing,
+            },
+            out: &mut out,
+        };
+        let moments = conv::forward(&geometry, work, &core.pool);
+        if let Some(stored) = stored {
+            slot.store(stored);
+        }
         let parameters: Vec<&Tensor> = std::iter::once(&self.weight).chain(&self.bias).collect();
-        core.record(shape, out, &[x], &parameters, || ConvNode {
+        let act = core.record(shape, out, &[x], &parameters, || ConvNode {
             geometry,
             x: slot.clone(),
             weight,
             layer: self.clone(),
-        })
+        })?;
+        if let Some(moments) = moments {
+            act.slot::<T>()?.know_moments(moments);
+        }
+        Ok(act)
     }
 }
 
@@ -214,23 +261,60 @@ impl<T: InHandle> Node<T> for ConvNode<T> {
         "conv2d"
     }
 
-    fn backward(&self, core: &Core, _: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
+    fn backward(&self, core: &Core, out: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
+        self.backward_from(core, out, gradient.into())
+    }
+
+    fn backward_from(&self, core: &Core, _: &Slot<T>, gradient: Gradient<T>) -> Result<()> {
         let (geometry, layer) = (&self.geometry, &self.layer);
-        if layer.weight.is_variable() {
-            let values = conv::weight_gradient(geometry, self.x.data(), &gradient, &core.pool);
+        let mut gradient = gradient;
+        if let Some(bias) = layer.bias.as_ref().filter(|bias| bias.is_variable()) {
+            let values = gradient.into_values(core);
+            let part = conv::bias_gradient(geometry, &values);
+            let part = Tensor::from_vec(part, bias.shape(), &core.device)?;
+            core.add_parameter_gradient(bias, part)?;
+            gradient = values.into();
+        }
+        let mut weight_gradient = layer
+            .weight
+            .is_variable()
+            .then(|| vec![T::zero(); geometry.weights()]);
+        let source = gradient.source();
+        let to_weight = weight_gradient.as_deref_mut();
+        if self.x.tracked {
+            self.x.complete_gradient(core, |to_images| {
+                self.gradients(core, source, to_weight, Some(to_images))
+            })?;
+        } else {
+            self.gradients(core, source, to_weight, None);
+        }
+        if let Some(values) = weight_gradient {
             let part = Tensor::from_vec(values, layer.weight.shape(), &core.device)?;
             core.add_parameter_gradient(&layer.weight, part)?;
         }
-        if let Some(bias) = layer.bias.as_ref().filter(|bias| bias.is_variable()) {
-            let values = conv::bias_gradient(geometry, &gradient);
-            let part = Tensor::from_vec(values, bias.shape(), &core.device)?;
-            core.add_parameter_gradient(bias, part)?;
-        }
-        if self.x.tracked {
-            self.x.add_gradient(core, |sum| {
-                conv::image_gradient(geometry, &self.weight, &gradient, sum, &core.pool);
-            })?;
-        }
         Ok(())
+    }
+}
+
+impl<T: InHandle> ConvNode<T> {
+    fn gradients(
+        &self,
+        core: &Core,
+        out_gradient: Source<'_, T>,
+        weight_gradient: Option<&mut [T]>,
+        image_gradient: Option<ImageGradient<'_, T>>,
+    ) -> Option<GradientSums> {
+        let images = match conv::reads_sources::<T>(&self.geometry) {
+            true => self.x.source(),
+            false => Source::Values(self.x.data()),
+        };
+        let work = conv::Backward {
+            images,
+            out_gradient,
+            weight: &self.weight,
+            weight_gradient,
+            image_gradient,
+        };
+        conv::backward(&self.geometry, work, &core.pool)
     }
 }

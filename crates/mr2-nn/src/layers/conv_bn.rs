@@ -1,7 +1,7 @@
 //! A convolution with the batch normalisation that follows it.
 
 use super::{BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Layer};
-use crate::graph::{Act, Ctx};
+use crate::graph::{Act, Ctx, with_slot};
 use candle_core::{Result, bail};
 use candle_nn::VarBuilder;
 
@@ -65,7 +65,7 @@ impl ConvBn {
     /// # Errors
     /// As [`Conv2d::forward`] and [`BatchNorm2d::forward`].
     pub fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
-        self.bn.forward(cx, &self.conv.forward(cx, x)?)
+        self.run(cx, x, None, false)
     }
 
     /// Convolution, batch normalisation, `max(., 0)`.
@@ -73,7 +73,7 @@ impl ConvBn {
     /// # Errors
     /// As [`ConvBn::forward`].
     pub fn forward_relu(&self, cx: &Ctx, x: &Act) -> Result<Act> {
-        self.bn.forward_relu(cx, &self.conv.forward(cx, x)?)
+        self.run(cx, x, None, true)
     }
 
     /// Convolution, batch normalisation, `+ skip`, `max(., 0)`.
@@ -81,8 +81,22 @@ impl ConvBn {
     /// # Errors
     /// As [`ConvBn::forward`]; a `skip` of another shape than the convolution's output.
     pub fn forward_add_relu(&self, cx: &Ctx, x: &Act, skip: &Act) -> Result<Act> {
-        self.bn
-            .forward_add_relu(cx, &self.conv.forward(cx, x)?, skip)
+        self.run(cx, x, Some(skip), true)
+    }
+
+    /// In evaluation without gradients the convolution itself does what batch norm would do.
+    fn run(&self, cx: &Ctx, x: &Act, skip: Option<&Act>, relu: bool) -> Result<Act> {
+        if cx.is_train() {
+            return self.bn.run(cx, &self.conv.forward(cx, x)?, skip, relu);
+        }
+        x.check_context(cx)?;
+        if let Some(skip) = skip {
+            skip.check_context(cx)?;
+        }
+        with_slot!(x, slot => {
+            let affine = self.bn.running_affine(relu)?;
+            self.conv.forward_affine(x, slot, &affine, skip)
+        })
     }
 }
 

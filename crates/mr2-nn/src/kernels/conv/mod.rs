@@ -4,78 +4,164 @@
 mod direct;
 mod geometry;
 mod im2col;
+mod image_gradient;
 mod patches;
 mod weight_order;
 
 pub(crate) use geometry::Geometry;
+pub(crate) use image_gradient::{Behind, ImageGradient};
 
-use super::parallel::per_chunk;
+use super::batch_norm::{Affine, Moments, apply_in_place, moments};
+use super::batch_norm_gradient::{GradientSums, gradient_sums};
+use super::parallel::{ELEMENTS, per_chunk};
 use super::pool::Pool;
 use super::real::Real;
+use super::source::{Source, same_type};
 use super::vector::Isa;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// `out = images * weight + bias`.
+/// The convolution of images.
+pub(crate) struct Forward<'a, T> {
+    pub(crate) images: Source<'a, T>,
+    /// Where to keep the images, if they are computed here and others need them too.
+    pub(crate) stored: Option<&'a mut [T]>,
+    pub(crate) weight: &'a [T],
+    /// Add to the output instead of overwriting it.
+    pub(crate) accumulate: bool,
+    pub(crate) finish: Finish<'a, T>,
+    pub(crate) out: &'a mut [T],
+}
+
+/// What is done to outputs while they are in the cache.
+#[derive(Clone, Copy)]
+pub(crate) enum Finish<'a, T> {
+    Nothing,
+    /// Their moments are wanted.
+    Moments,
+    /// `affine`, and what skips the convolution.
+    Affine {
+        affine: &'a Affine<T>,
+        skip: Option<&'a [T]>,
+    },
+}
+
+/// The gradients of a convolution.
+pub(crate) struct Backward<'a, T> {
+    pub(crate) images: Source<'a, T>,
+    pub(crate) out_gradient: Source<'a, T>,
+    pub(crate) weight: &'a [T],
+    /// Where to write the gradient of the weight.
+    pub(crate) weight_gradient: Option<&'a mut [T]>,
+    pub(crate) image_gradient: Option<ImageGradient<'a, T>>,
+}
+
+impl<'a, T: Real> Forward<'a, T> {
+    fn f32(self) -> Option<Forward<'a, f32>> {
+        Some(Forward {
+            images: Source::of(self.images)?,
+            stored: match self.stored {
+                Some(stored) => Some(T::f32s_mut(stored)?),
+                None => None,
+            },
+            weight: T::f32s(self.weight)?,
+            accumulate: self.accumulate,
+            finish: match self.finish {
+                Finish::Nothing => Finish::Nothing,
+                Finish::Moments => Finish::Moments,
+                Finish::Affine { affine, skip } => Finish::Affine {
+                    affine: same_type(affine)?,
+                    skip: match skip {
+                        Some(skip) => Some(T::f32s(skip)?),
+                        None => None,
+                    },
+                },
+            },
+            out: T::f32s_mut(self.out)?,
+        })
+    }
+}
+
+impl<'a, T: Real> Backward<'a, T> {
+    fn f32(self) -> Option<Backward<'a, f32>> {
+        Some(Backward {
+            images: Source::of(self.images)?,
+            out_gradient: Source::of(self.out_gradient)?,
+            weight: T::f32s(self.weight)?,
+            weight_gradient: match self.weight_gradient {
+                Some(gradient) => Some(T::f32s_mut(gradient)?),
+                None => None,
+            },
+            image_gradient: match self.image_gradient {
+                Some(gradient) => Some(gradient.f32()?),
+                None => None,
+            },
+        })
+    }
+}
+
+/// Whether the kernels for f32 take a convolution: they read images and gradients from any [`Source`].
+pub(crate) fn reads_sources<T: Real>(geometry: &Geometry) -> bool {
+    direct::suits(geometry) && T::f32s(&[]).is_some()
+}
+
+/// `out = images * weight`; the moments of the output, if they are asked for.
 pub(crate) fn forward<T: Real>(
     geometry: &Geometry,
-    images: &[T],
-    weight: &[T],
-    bias: Option<&[T]>,
-    out: &mut [T],
+    work: Forward<'_, T>,
     pool: &Arc<Pool>,
-) {
-    if let Some(bias) = bias {
-        out.par_chunks_mut(geometry.out_image()).for_each(|image| {
-            image
-                .chunks_exact_mut(bias.len())
-                .for_each(|pixel| pixel.copy_from_slice(bias));
-        });
+) -> Option<Moments> {
+    if reads_sources::<T>(geometry) {
+        return direct::forward(Isa::best(), geometry, work.f32()?, pool);
     }
-    let accumulate = bias.is_some();
-    if direct::suits(geometry)
-        && let (Some(images), Some(weight)) = (T::f32s(images), T::f32s(weight))
-        && let Some(out) = T::f32s_mut(out)
-    {
-        return direct::forward(Isa::best(), geometry, images, weight, out, accumulate, pool);
+    let mut images = None;
+    let images = work.images.in_memory(geometry.in_channels, work.stored, &mut images, pool);
+    patches::forward(geometry, images, work.weight, work.out, work.accumulate, pool);
+    match work.finish {
+        Finish::Nothing => None,
+        Finish::Moments => Some(moments(work.out, geometry.out_channels)),
+        Finish::Affine { affine, skip } => {
+            let chunk = geometry.out_image();
+            work.out.par_chunks_mut(chunk).enumerate().for_each(|(index, out)| {
+                let skip = skip.map(|skip| &skip[index * chunk..(index + 1) * chunk]);
+                apply_in_place(affine, skip, out);
+            });
+            None
+        }
     }
-    patches::forward(geometry, images, weight, out, accumulate, pool);
 }
 
-/// Adds the gradient of the images to `image_gradient`.
-pub(crate) fn image_gradient<T: Real>(
+/// The gradients that are asked for; the sums of the batch norm behind, if they are.
+pub(crate) fn backward<T: Real>(
     geometry: &Geometry,
-    weight: &[T],
-    out_gradient: &[T],
-    image_gradient: &mut [T],
+    work: Backward<'_, T>,
     pool: &Arc<Pool>,
-) {
-    if direct::suits(geometry)
-        && let (Some(weight), Some(out)) = (T::f32s(weight), T::f32s(out_gradient))
-        && let Some(images) = T::f32s_mut(image_gradient)
-    {
-        return direct::image_gradient(Isa::best(), geometry, weight, out, images, pool);
+) -> Option<GradientSums> {
+    if reads_sources::<T>(geometry) {
+        return direct::backward(Isa::best(), geometry, work.f32()?, pool);
     }
-    patches::image_gradient(geometry, weight, out_gradient, image_gradient, pool);
+    let (mut x, mut dz) = (None, None);
+    let gradient = work.out_gradient.in_memory(geometry.out_channels, None, &mut dz, pool);
+    if let Some(weight_gradient) = work.weight_gradient {
+        let images = work.images.in_memory(geometry.in_channels, None, &mut x, pool);
+        patches::weight_gradient(geometry, images, gradient, weight_gradient, pool);
+    }
+    let image_gradient = work.image_gradient?;
+    if image_gradient.fresh {
+        image_gradient.values.fill(T::zero());
+    }
+    patches::image_gradient(geometry, work.weight, gradient, image_gradient.values, pool);
+    let behind = image_gradient.behind?;
+    Some(gradient_sums(behind.x, behind.mean, behind.mask, image_gradient.values))
 }
 
-/// The gradient of the weight.
-pub(crate) fn weight_gradient<T: Real>(
-    geometry: &Geometry,
-    images: &[T],
-    out_gradient: &[T],
-    pool: &Arc<Pool>,
-) -> Vec<T> {
-    let mut gradient = vec![T::zero(); geometry.weights()];
-    if direct::suits(geometry)
-        && let (Some(images), Some(out)) = (T::f32s(images), T::f32s(out_gradient))
-        && let Some(gradient) = T::f32s_mut(&mut gradient)
-    {
-        direct::weight_gradient(Isa::best(), geometry, images, out, gradient, pool);
-    } else {
-        patches::weight_gradient(geometry, images, out_gradient, &mut gradient, pool);
-    }
-    gradient
+/// Fills an output with its bias, for a convolution to add to.
+pub(crate) fn spread_bias<T: Real>(bias: &[T], out: &mut [T]) {
+    let chunk = (ELEMENTS / bias.len()).max(1) * bias.len();
+    out.par_chunks_mut(chunk).for_each(|out| {
+        out.chunks_exact_mut(bias.len())
+            .for_each(|pixel| pixel.copy_from_slice(bias));
+    });
 }
 
 /// The gradient of the bias: the sum over all output pixels.
@@ -166,6 +252,41 @@ mod tests {
         (0..len).map(value).collect()
     }
 
+    fn plain_forward<'a>(
+        images: &'a [f32],
+        weight: &'a [f32],
+        out: &'a mut [f32],
+    ) -> Forward<'a, f32> {
+        Forward {
+            images: Source::Values(images),
+            stored: None,
+            weight,
+            accumulate: false,
+            finish: Finish::Nothing,
+            out,
+        }
+    }
+
+    fn plain_backward<'a>(
+        images: &'a [f32],
+        out_gradient: &'a [f32],
+        weight: &'a [f32],
+        weight_gradient: Option<&'a mut [f32]>,
+        image_gradient: Option<&'a mut [f32]>,
+    ) -> Backward<'a, f32> {
+        Backward {
+            images: Source::Values(images),
+            out_gradient: Source::Values(out_gradient),
+            weight,
+            weight_gradient,
+            image_gradient: image_gradient.map(|values| ImageGradient {
+                values,
+                fresh: false,
+                behind: None,
+            }),
+        }
+    }
+
     fn close(what: &str, g: &Geometry, isa: Isa, got: &[f32], expected: &[f64]) {
         let largest = expected
             .iter()
@@ -201,14 +322,23 @@ mod tests {
             patches::weight_gradient(&g, &images64, &gradient64, &mut sum64, &pool);
             for &isa in Isa::available() {
                 let mut out = vec![f32::NAN; out_gradient.len()];
-                direct::forward(isa, &g, &images, &weight, &mut out, false, &pool);
+                direct::forward(isa, &g, plain_forward(&images, &weight, &mut out), &pool);
                 close("forward", &g, isa, &out, &out64);
-                let mut gradient = vec![1.0; images.len()];
-                direct::image_gradient(isa, &g, &weight, &out_gradient, &mut gradient, &pool);
-                close("images", &g, isa, &gradient, &image64);
-                let mut gradient = vec![0.0; weight.len()];
-                direct::weight_gradient(isa, &g, &images, &out_gradient, &mut gradient, &pool);
-                close("weight", &g, isa, &gradient, &sum64);
+                for apart in [false, true] {
+                    let (mut dx, mut dw) = (vec![1.0; images.len()], vec![f32::NAN; weight.len()]);
+                    let (first, second) = (Some(&mut dw[..]), Some(&mut dx[..]));
+                    if apart {
+                        let work = plain_backward(&images, &out_gradient, &weight, first, None);
+                        direct::backward(isa, &g, work, &pool);
+                        let work = plain_backward(&images, &out_gradient, &weight, None, second);
+                        direct::backward(isa, &g, work, &pool);
+                    } else {
+                        let work = plain_backward(&images, &out_gradient, &weight, first, second);
+                        direct::backward(isa, &g, work, &pool);
+                    }
+                    close("images", &g, isa, &dx, &image64);
+                    close("weight", &g, isa, &dw, &sum64);
+                }
             }
         }
     }
@@ -230,14 +360,13 @@ mod tests {
                     .unwrap();
                 threads.install(|| {
                     let mut out = vec![0.0; out_gradient.len()];
-                    forward(&g, &images, &weight, None, &mut out, &pool);
-                    let mut gradient = vec![0.0; images.len()];
-                    image_gradient(&g, &weight, &out_gradient, &mut gradient, &pool);
-                    (
-                        out,
-                        gradient,
-                        weight_gradient(&g, &images, &out_gradient, &pool),
-                    )
+                    forward(&g, plain_forward(&images, &weight, &mut out), &pool);
+                    let (mut dx, mut dw) = (vec![0.0; images.len()], vec![0.0; weight.len()]);
+                    let (to_weight, to_images) = (Some(&mut dw[..]), Some(&mut dx[..]));
+                    let work =
+                        plain_backward(&images, &out_gradient, &weight, to_weight, to_images);
+                    backward(&g, work, &pool);
+                    (out, dx, dw)
                 })
             });
             assert!(

@@ -4,7 +4,7 @@
 use crate::kernels::vector::Vector;
 
 /// Patch elements that a tile may have; the first that fits is taken.
-pub(super) const ELEMENTS: [usize; 6] = [24, 12, 8, 4, 2, 1];
+pub(super) const ELEMENTS: [usize; 9] = [24, 21, 12, 9, 8, 6, 4, 2, 1];
 
 /// The pixels that a gradient is summed over.
 #[derive(Clone, Copy)]
@@ -36,6 +36,15 @@ pub(super) unsafe fn elements<V: Vector, const VECTORS: usize>(
         match elements {
             24 if 24 * VECTORS <= V::ACCUMULATORS => {
                 tile::<V, 24, VECTORS>(grid, patch, gradient, sums, sums_step)
+            }
+            21 if 21 * VECTORS <= V::ACCUMULATORS => {
+                tile::<V, 21, VECTORS>(grid, patch, gradient, sums, sums_step)
+            }
+            9 if 9 * VECTORS <= V::ACCUMULATORS => {
+                tile::<V, 9, VECTORS>(grid, patch, gradient, sums, sums_step)
+            }
+            6 if 6 * VECTORS <= V::ACCUMULATORS => {
+                tile::<V, 6, VECTORS>(grid, patch, gradient, sums, sums_step)
             }
             12 if 12 * VECTORS <= V::ACCUMULATORS => {
                 tile::<V, 12, VECTORS>(grid, patch, gradient, sums, sums_step)

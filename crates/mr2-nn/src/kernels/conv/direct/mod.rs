@@ -1,6 +1,7 @@
 //! Convolution without a matrix of patches: the kernel slides over a padded copy of an image, which stays in
 //! the cache, and the sums stay in registers. For f32.
 
+mod backward;
 mod gradient_tile;
 mod images;
 mod pass;
@@ -8,8 +9,8 @@ mod tile;
 mod weight;
 mod weight_panels;
 
-pub(super) use images::{forward, image_gradient};
-pub(super) use weight::weight_gradient;
+pub(super) use backward::backward;
+pub(super) use images::forward;
 
 use super::geometry::Geometry;
 

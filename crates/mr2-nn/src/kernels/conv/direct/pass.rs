@@ -3,6 +3,7 @@
 use super::tile::Tap;
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::pool::{Pool, PoolBuf};
+use crate::kernels::source::Source;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -39,25 +40,38 @@ impl Padded {
         }
     }
 
+    /// The copy has all of the image.
+    pub(super) fn holds_image(&self) -> bool {
+        self.height >= self.before + self.image_height
+            && self.width >= self.before + self.image_width
+    }
+
     /// Images can be read in place.
-    fn is_image(&self) -> bool {
+    pub(super) fn is_image(&self) -> bool {
         self.before == 0 && self.width == self.image_width && self.height <= self.image_height
     }
 
     /// Copies of images, or the images themselves where those will do.
-    pub(super) fn of<'a>(&self, images: &'a [f32], pool: &Arc<Pool>) -> Lent<'a> {
-        if self.is_image() {
-            return Lent::Slice(images);
+    pub(super) fn of<'a>(&self, images: Source<'a, f32>, pool: &Arc<Pool>) -> Lent<'a> {
+        match images {
+            Source::Values(values) if self.is_image() => Lent::Slice(values),
+            _ if self.is_image() => {
+                let mut values = pool.take(images.len());
+                images.write(&mut values);
+                Lent::Buffer(values)
+            }
+            _ => {
+                let mut copies = pool.take(images.len() / self.image() * self.elements());
+                for (index, copy) in copies.chunks_exact_mut(self.elements()).enumerate() {
+                    let start = index * self.image();
+                    self.copy(images.part(start..start + self.image()), copy);
+                }
+                Lent::Buffer(copies)
+            }
         }
-        let mut copies = pool.take(images.len() / self.image() * self.elements());
-        let pairs = copies
-            .chunks_exact_mut(self.elements())
-            .zip(images.chunks_exact(self.image()));
-        pairs.for_each(|(copy, image)| self.copy(image, copy));
-        Lent::Buffer(copies)
     }
 
-    fn copy(&self, image: &[f32], padded: &mut [f32]) {
+    fn copy(&self, image: Source<'_, f32>, padded: &mut [f32]) {
         let (width, channels) = (self.width * self.channels, self.channels);
         let image_width = self.image_width * channels;
         let (before, cols) = (
@@ -71,10 +85,10 @@ impl Padded {
             {
                 None => row.fill(0.0),
                 Some(y) => {
-                    let source = &image[y * image_width..][..cols * channels];
+                    let (start, len) = (y * image_width, cols * channels);
                     row[..before].fill(0.0);
-                    row[before..before + source.len()].copy_from_slice(source);
-                    row[before + source.len()..].fill(0.0);
+                    image.part(start..start + len).write(&mut row[before..before + len]);
+                    row[before + len..].fill(0.0);
                 }
             }
         }

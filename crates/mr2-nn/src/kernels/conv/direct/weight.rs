@@ -1,144 +1,290 @@
-//! The gradient of the weight, parallel over images and output channels.
+//! The gradient of the weight: for each panel of output channels and each few elements of the patch, a sum
+//! over pixels that stays in registers.
+//!
+//! Images and gradients are laid out anew for it, so that both are read from front to back: images by blocks
+//! of channels (block, row, column, channel), in which the taps of a kernel row lie side by side; gradients
+//! by panels of output channels.
 
 use super::gradient_tile::{self, Grid};
 use super::largest;
-use super::pass::{self, Lent, Pass};
-use super::weight_panels::{VECTORS, padded_outputs, panels};
+use super::pass::{self, Padded};
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::parallel::per_chunk;
-use crate::kernels::pool::Pool;
+use crate::kernels::pool::{Pool, PoolBuf};
+use crate::kernels::source::Source;
 use crate::kernels::vector::{Isa, Kernel, Vector};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Partial sums of the weight's gradient may take this many elements.
 const PARTIAL_ELEMENTS: usize = 1 << 22;
 /// Images and gradients that are visited again and again should stay in the second-level cache.
 const CACHED_ELEMENTS: usize = 1 << 17;
+/// Gradients of this many pixels stay in the first-level cache while all elements of the patch pass by.
+const BAND_PIXELS: usize = 128;
 /// At least this many tasks, where images and output channels allow.
 const TASKS: usize = 16;
-
-/// The gradient of the weight.
-pub(in crate::kernels::conv) fn weight_gradient(
-    isa: Isa,
-    g: &Geometry,
-    images: &[f32],
-    out_gradient: &[f32],
-    weight_gradient: &mut [f32],
-    pool: &Arc<Pool>,
-) {
-    let (padded, pass) = pass::forward(g);
-    let split = Split::new(g, isa.lanes());
-    let mut partial = pool.zeros::<f32>(split.chunks * g.depth() * split.outputs);
-    split
-        .tasks(g.depth(), &mut partial)
-        .into_par_iter()
-        .for_each(|task| {
-            let of_task = |values: &[f32], image: usize| {
-                let first = task.chunk * split.chunk;
-                first * image..(first + split.chunk).min(values.len() / image) * image
-            };
-            let images = &images[of_task(images, g.in_image())];
-            let gradients = &out_gradient[of_task(out_gradient, g.out_image())];
-            let cached = (CACHED_ELEMENTS / (padded.elements() + g.out_image())).max(1);
-            let blocks = images
-                .chunks(cached * g.in_image())
-                .zip(gradients.chunks(cached * g.out_image()));
-            for (images, gradients) in blocks {
-                let (count, images) = (images.len() / g.in_image(), padded.of(images, pool));
-                let gradients = widened(gradients, g.out_channels, split.outputs, pool);
-                let row = pass.cols * split.outputs;
-                let part = Part {
-                    pass: &pass,
-                    grid: Grid {
-                        images: count,
-                        rows: pass.rows,
-                        cols: pass.cols,
-                        patch: [padded.step(), pass.patch_steps[0], pass.patch_steps[1]],
-                        out: [pass.rows * row, row, split.outputs],
-                    },
-                    images: &images,
-                    gradients: &gradients[task.first..],
-                    sums: &mut *task.sums,
-                    depth: g.depth(),
-                };
-                part.check();
-                // SAFETY: the CPU has the instructions of every `Isa` that it lists as available; the check has
-                // shown that nothing outside of the slices is addressed.
-                unsafe { isa.run(part) }
-            }
-        });
-    split.sum(g, &partial, weight_gradient);
-}
+/// Channels of a block of an image, the last of which may have fewer.
+const BLOCK: usize = 8;
 
 /// Who computes what. Fixed by the shapes, so that the sums have the same bits on any number of threads.
-struct Split {
+pub(super) struct Plan {
+    isa: Isa,
+    g: Geometry,
+    pub(super) padded: Padded,
+    /// Lanes of a panel; the last may have fewer vectors.
+    width: usize,
     /// Output channels, with those that fill the last vector.
     outputs: usize,
+    /// Channels of a block.
+    block: usize,
     /// Images of a chunk; chunks.
-    chunk: usize,
+    pub(super) chunk: usize,
     chunks: usize,
     /// Output channels of a task.
     group: usize,
 }
 
-/// The partial gradient of some output channels from a chunk of images.
-struct Task<'a> {
-    chunk: usize,
-    /// The first output channel.
-    first: usize,
-    /// (patch element, output channel)
-    sums: &'a mut [f32],
+/// Output gradients as the tile reads them: elements from image to image, from row to row, from pixel to pixel.
+#[derive(Clone, Copy)]
+pub(super) struct Gradients<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) steps: [usize; 3],
 }
 
-impl Split {
-    fn new(g: &Geometry, lanes: usize) -> Self {
-        let outputs = padded_outputs(g.out_channels, lanes);
-        let most = (PARTIAL_ELEMENTS / (g.depth() * outputs)).clamp(1, g.batch);
-        let chunk = per_chunk(g.batch).max(g.batch.div_ceil(most));
+impl Plan {
+    pub(super) fn new(isa: Isa, g: &Geometry) -> Self {
+        let lanes = isa.lanes();
+        let outputs = g.out_channels.next_multiple_of(lanes);
+        let width = outputs.min(if isa.accumulators() < 24 { lanes } else { 2 * lanes });
+        let most = isa.accumulators() / (width / lanes);
+        let block = [BLOCK, BLOCK / 2]
+            .into_iter()
+            .find(|&block| g.kernel * block <= most)
+            .unwrap_or(BLOCK / 2)
+            .min(g.in_channels);
+        let parts = (PARTIAL_ELEMENTS / (g.depth() * outputs)).clamp(1, g.batch);
+        let chunk = per_chunk(g.batch).max(g.batch.div_ceil(parts));
         let chunks = g.batch.div_ceil(chunk);
-        let panels = outputs.div_ceil(VECTORS * lanes);
-        let group = panels.div_ceil(TASKS.div_ceil(chunks)) * VECTORS * lanes;
+        let group = outputs.div_ceil(width).div_ceil(TASKS.div_ceil(chunks)) * width;
         Self {
+            isa,
+            g: *g,
+            padded: pass::forward(g).0,
+            width,
             outputs,
+            block,
             chunk,
             chunks,
             group: group.min(outputs),
         }
     }
 
-    /// The sums lie chunk by chunk, group by group.
-    fn tasks<'a>(&self, depth: usize, mut sums: &'a mut [f32]) -> Vec<Task<'a>> {
-        let mut tasks = Vec::new();
-        for chunk in 0..self.chunks {
-            for first in (0..self.outputs).step_by(self.group) {
-                let width = self.group.min(self.outputs - first);
-                let (own, rest) = sums.split_at_mut(depth * width);
-                tasks.push(Task {
-                    chunk,
-                    first,
-                    sums: own,
-                });
-                sums = rest;
-            }
-        }
-        tasks
+    /// Whether a task has all output channels.
+    pub(super) fn is_whole(&self) -> bool {
+        self.group == self.outputs
     }
 
-    /// Adds the chunks' parts in their order to a gradient in PyTorch's order.
-    fn sum(&self, g: &Geometry, partial: &[f32], gradient: &mut [f32]) {
-        let (taps, depth) = (g.kernel * g.kernel, g.depth());
-        gradient
-            .par_chunks_mut(depth)
+    /// All output channels, as the group of a task.
+    pub(super) fn all(&self) -> Range<usize> {
+        0..self.outputs
+    }
+
+    /// Partial sums, all zero.
+    pub(super) fn sums(&self, pool: &Arc<Pool>) -> PoolBuf<f32> {
+        pool.zeros(self.chunks * self.chunk_sums())
+    }
+
+    /// Elements of the sums of one chunk.
+    pub(super) fn chunk_sums(&self) -> usize {
+        self.g.depth() * self.outputs
+    }
+
+    /// Images that the second-level cache holds beside their gradients.
+    pub(super) fn together(&self) -> usize {
+        (CACHED_ELEMENTS / (self.padded.elements() + self.g.out_image())).max(1)
+    }
+
+    /// First channel and channels of each block.
+    fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (channels, block) = (self.g.in_channels, self.block);
+        (0..channels)
+            .step_by(block)
+            .map(move |first| (first, block.min(channels - first)))
+    }
+
+    /// First output channel and lanes of each panel of a task.
+    fn panels(&self, group: &Range<usize>) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (end, width) = (group.end, self.width);
+        group
+            .clone()
+            .step_by(width)
+            .map(move |first| (first, width.min(end - first)))
+    }
+
+    /// The gradient of the weight in PyTorch's order.
+    pub(super) fn run(
+        &self,
+        images: Source<'_, f32>,
+        gradient: Source<'_, f32>,
+        weight_gradient: &mut [f32],
+        pool: &Arc<Pool>,
+    ) {
+        let (in_image, out_image) = (self.g.in_image(), self.g.out_image());
+        let mut sums = self.sums(pool);
+        let mut tasks = Vec::new();
+        for (chunk, mut rest) in sums.chunks_exact_mut(self.chunk_sums()).enumerate() {
+            for first in (0..self.outputs).step_by(self.group) {
+                let group = first..(first + self.group).min(self.outputs);
+                let (own, others) = rest.split_at_mut(self.g.depth() * group.len());
+                tasks.push((chunk, group, own));
+                rest = others;
+            }
+        }
+        tasks.into_par_iter().for_each(|(chunk, group, sums)| {
+            let end = ((chunk + 1) * self.chunk).min(self.g.batch);
+            for first in (chunk * self.chunk..end).step_by(self.together()) {
+                let last = (first + self.together()).min(end);
+                let padded = self
+                    .padded
+                    .of(images.part(first * in_image..last * in_image), pool);
+                let part = gradient.part(first * out_image..last * out_image);
+                let mut computed = None;
+                let values = match part {
+                    Source::Values(values) => values,
+                    _ => {
+                        let computed = computed.insert(pool.take(part.len()));
+                        part.write(computed);
+                        &computed[..]
+                    }
+                };
+                let row = self.g.out_width * self.g.out_channels;
+                let gradients = Gradients {
+                    values,
+                    steps: [out_image, row, self.g.out_channels],
+                };
+                self.add(&padded, last - first, gradients, group.clone(), sums, pool);
+            }
+        });
+        self.finish(&mut sums, weight_gradient);
+    }
+
+    /// Adds the part of some images and output channels to the sums of a chunk.
+    pub(super) fn add(
+        &self,
+        padded: &[f32],
+        count: usize,
+        gradients: Gradients<'_>,
+        group: Range<usize>,
+        sums: &mut [f32],
+        pool: &Arc<Pool>,
+    ) {
+        let blocks;
+        let (images, image_step) = if self.block == self.g.in_channels {
+            (padded, self.padded.step())
+        } else {
+            blocks = self.blocked(padded, count, pool);
+            (&blocks[..], self.padded.elements())
+        };
+        let panels;
+        let fits = self.g.out_channels == self.width && group.len() == self.width;
+        let (values, steps) = if fits {
+            (gradients.values, Some(gradients.steps))
+        } else {
+            panels = self.paneled(gradients, count, &group, pool);
+            (&panels[..], None)
+        };
+        let part = Part {
+            plan: self,
+            count,
+            images,
+            image_step,
+            gradients: values,
+            steps,
+            group,
+            sums,
+        };
+        part.check();
+        // SAFETY: the CPU has the instructions of every `Isa` that it lists as available; the check has shown
+        // that nothing outside of the slices is addressed.
+        unsafe { self.isa.run(part) }
+    }
+
+    /// Padded images by blocks of channels.
+    fn blocked(&self, padded: &[f32], count: usize, pool: &Arc<Pool>) -> PoolBuf<f32> {
+        let (channels, pixels) = (self.g.in_channels, self.padded.height * self.padded.width);
+        let mut blocked = pool.take(count * self.padded.elements());
+        let images = padded.chunks(self.padded.step());
+        for (to, from) in blocked
+            .chunks_exact_mut(self.padded.elements())
+            .zip(images)
+        {
+            for (first, block) in self.blocks() {
+                let to = &mut to[first * pixels..][..block * pixels];
+                select_channels(from, channels, first, block, to);
+            }
+        }
+        blocked
+    }
+
+    /// Gradients by panels of output channels; lanes beyond the last channel are zero.
+    fn paneled(
+        &self,
+        gradients: Gradients<'_>,
+        count: usize,
+        group: &Range<usize>,
+        pool: &Arc<Pool>,
+    ) -> PoolBuf<f32> {
+        let (channels, cols) = (self.g.out_channels, self.g.out_width);
+        let pixels = self.g.out_pixels();
+        let mut paneled = pool.take(count * pixels * group.len());
+        let mut rest = &mut paneled[..];
+        for (first, width) in self.panels(group) {
+            let (own, others) = rest.split_at_mut(count * pixels * width);
+            let present = width.min(channels - first);
+            for (index, row) in own.chunks_exact_mut(cols * width).enumerate() {
+                let (image, y) = (index / self.g.out_height, index % self.g.out_height);
+                let start = image * gradients.steps[0] + y * gradients.steps[1];
+                let from = &gradients.values[start..start + cols * channels];
+                if present == width {
+                    select_channels(from, channels, first, width, row);
+                    continue;
+                }
+                for (to, from) in row.chunks_exact_mut(width).zip(from.chunks_exact(channels)) {
+                    to[..present].copy_from_slice(&from[first..]);
+                    to[present..].fill(0.0);
+                }
+            }
+            rest = others;
+        }
+        paneled
+    }
+
+    /// Adds the chunks' sums in their order, and writes them in PyTorch's order.
+    pub(super) fn finish(&self, sums: &mut [f32], weight_gradient: &mut [f32]) {
+        let (depth, taps) = (self.g.depth(), self.g.kernel * self.g.kernel);
+        let (total, parts) = sums.split_at_mut(self.chunk_sums());
+        total
+            .par_chunks_mut(self.width * depth)
+            .zip(weight_gradient.par_chunks_mut(self.width * depth))
             .enumerate()
-            .for_each(|(output, filter)| {
-                let (first, lane) = (output / self.group * self.group, output % self.group);
-                let width = self.group.min(self.outputs - first);
-                for chunk in partial.chunks_exact(depth * self.outputs) {
-                    let sums = &chunk[first * depth..][..depth * width];
-                    for (channel, filter) in filter.chunks_exact_mut(taps).enumerate() {
-                        for (tap, value) in filter.iter_mut().enumerate() {
-                            *value += sums[(tap * g.in_channels + channel) * width + lane];
+            .for_each(|(panel, (total, filters))| {
+                for part in parts.chunks_exact(self.chunk_sums()) {
+                    let part = &part[panel * self.width * depth..];
+                    for (total, &part) in total.iter_mut().zip(part) {
+                        *total += part;
+                    }
+                }
+                let width = total.len() / depth;
+                for (lane, filter) in filters.chunks_exact_mut(depth).enumerate() {
+                    for (first, block) in self.blocks() {
+                        for tap in 0..taps {
+                            let row = first * taps + tap * block;
+                            for channel in 0..block {
+                                filter[(first + channel) * taps + tap] =
+                                    total[(row + channel) * width + lane];
+                            }
                         }
                     }
                 }
@@ -146,55 +292,84 @@ impl Split {
     }
 }
 
-/// Gradients with channels of zeros up to whole vectors, so that no vector reaches beyond the last pixel.
-fn widened<'a>(
-    gradients: &'a [f32],
-    channels: usize,
-    outputs: usize,
-    pool: &Arc<Pool>,
-) -> Lent<'a> {
-    if channels == outputs {
-        return Lent::Slice(gradients);
+/// Copies `count` neighbouring channels of every pixel.
+fn select_channels(from: &[f32], channels: usize, first: usize, count: usize, to: &mut [f32]) {
+    match count {
+        32 => select::<32>(from, channels, first, to),
+        16 => select::<16>(from, channels, first, to),
+        8 => select::<8>(from, channels, first, to),
+        4 => select::<4>(from, channels, first, to),
+        _ => {
+            for (to, from) in to.chunks_exact_mut(count).zip(from.chunks_exact(channels)) {
+                to.copy_from_slice(&from[first..first + count]);
+            }
+        }
     }
-    let mut wide = pool.take(gradients.len() / channels * outputs);
-    for (wide, pixel) in wide
-        .chunks_exact_mut(outputs)
-        .zip(gradients.chunks_exact(channels))
-    {
-        wide[..channels].copy_from_slice(pixel);
-        wide[channels..].fill(0.0);
+}
+
+/// As [`select_channels`]: copies of a fixed length are a few moves, not calls.
+fn select<const COUNT: usize>(from: &[f32], channels: usize, first: usize, to: &mut [f32]) {
+    for (to, from) in to.chunks_exact_mut(COUNT).zip(from.chunks_exact(channels)) {
+        to.copy_from_slice(&from[first..first + COUNT]);
     }
-    Lent::Buffer(wide)
 }
 
 /// Adds to the gradient of some output channels.
 struct Part<'a> {
-    pass: &'a Pass,
-    grid: Grid,
+    plan: &'a Plan,
+    count: usize,
+    /// By blocks of channels.
     images: &'a [f32],
+    image_step: usize,
     gradients: &'a [f32],
-    /// (patch element, output channel)
+    /// Where the gradients are not by panels: their steps.
+    steps: Option<[usize; 3]>,
+    group: Range<usize>,
+    /// For each panel (patch element, lane); elements in the order (block, kernel row, kernel column, channel).
     sums: &'a mut [f32],
-    depth: usize,
 }
 
 impl Part<'_> {
-    /// Panics unless all that is read lies inside of the slices.
+    /// Panics unless all that is read and written lies inside of the slices.
     fn check(&self) {
-        let grid = &self.grid;
-        let last = |steps: [usize; 3]| {
-            (grid.images - 1) * steps[0] + (grid.rows - 1) * steps[1] + (grid.cols - 1) * steps[2]
+        let (plan, g) = (self.plan, &self.plan.g);
+        let within = |outputs: usize, size: usize| (outputs - 1) * g.stride + g.kernel <= size;
+        assert!(
+            within(g.out_height, plan.padded.height) && within(g.out_width, plan.padded.width),
+            "a patch leaves the image"
+        );
+        assert!(
+            (self.count - 1) * self.image_step + plan.padded.elements() <= self.images.len(),
+            "an image is missing"
+        );
+        let last = match self.steps {
+            Some([image, row, pixel]) => {
+                (self.count - 1) * image
+                    + (g.out_height - 1) * row
+                    + (g.out_width - 1) * pixel
+                    + self.group.len()
+            }
+            None => self.count * g.out_pixels() * self.group.len(),
         };
-        let width = self.sums.len() / self.depth;
+        assert!(last <= self.gradients.len(), "a gradient is missing");
         assert!(
-            last(grid.patch) + self.pass.reach() <= self.images.len(),
-            "a patch leaves the images"
+            self.group.len() * g.depth() <= self.sums.len(),
+            "a sum is missing"
         );
-        assert!(
-            last(grid.out) + width <= self.gradients.len(),
-            "a pixel leaves the gradients"
-        );
-        assert!(self.pass.depth() == self.depth, "taps and depth differ");
+    }
+
+    /// Some images, or some rows of one.
+    fn bands(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<> {
+        let (rows, cols) = (self.plan.g.out_height, self.plan.g.out_width);
+        let images = (BAND_PIXELS / (rows * cols)).max(1);
+        let band = (BAND_PIXELS / cols).clamp(1, rows);
+        let count = self.count;
+        (0..count).step_by(images).flat_map(move |image| {
+            (0..rows).step_by(band).map(move |row| {
+                let images = image..(image + images).min(count);
+                (images, row..(row + band).min(rows))
+            })
+        })
     }
 }
 
@@ -202,59 +377,81 @@ impl Kernel for Part<'_> {
     #[inline(always)]
     // SAFETY: the instruction set of `V`, and slices that the check has found long enough.
     unsafe fn run<V: Vector>(self) {
-        let width = self.sums.len() / self.depth;
-        for (first, vectors) in panels(width, V::LANES) {
-            let mut row = 0;
-            for tap in &self.pass.taps {
-                let mut element = 0;
-                while element < tap.depth {
-                    // SAFETY: passed on to the caller.
-                    unsafe {
-                        let patch = self.images.as_ptr().add(tap.offset + element);
-                        let gradient = self.gradients.as_ptr().add(first);
-                        let sums = self.sums.as_mut_ptr().add((row + element) * width + first);
-                        element += match vectors {
-                            1 => some_elements::<V, 1>(
-                                tap.depth - element,
-                                &self.grid,
-                                patch,
-                                gradient,
-                                sums,
-                                width,
-                            ),
-                            _ => some_elements::<V, 2>(
-                                tap.depth - element,
-                                &self.grid,
-                                patch,
-                                gradient,
-                                sums,
-                                width,
-                            ),
-                        };
+        let (plan, g) = (self.plan, &self.plan.g);
+        let (width, plane) = (plan.padded.width, plan.padded.height * plan.padded.width);
+        for (first, lanes) in plan.panels(&self.group) {
+            let panel = first - self.group.start;
+            let (start, out) = match self.steps {
+                Some(steps) => (panel, steps),
+                None => {
+                    let (row, image) = (g.out_width * lanes, g.out_pixels() * lanes);
+                    (panel * self.count * g.out_pixels(), [image, row, lanes])
+                }
+            };
+            for (images, rows) in self.bands() {
+                for (channel, block) in plan.blocks() {
+                    let grid = Grid {
+                        images: images.len(),
+                        rows: rows.len(),
+                        cols: g.out_width,
+                        patch: [
+                            self.image_step,
+                            g.stride * width * block,
+                            g.stride * block,
+                        ],
+                        out,
+                    };
+                    for tap in 0..g.kernel {
+                        let patch = images.start * self.image_step
+                            + channel * plane
+                            + (rows.start * g.stride + tap) * width * block;
+                        let gradient = start + images.start * out[0] + rows.start * out[1];
+                        let element = (channel * g.kernel + tap * block) * g.kernel;
+                        let sums = panel * g.depth() + element * lanes;
+                        // SAFETY: passed on to the caller; the check covers all images, rows and taps.
+                        unsafe {
+                            elements::<V>(
+                                g.kernel * block,
+                                lanes,
+                                &grid,
+                                self.images.as_ptr().add(patch),
+                                self.gradients.as_ptr().add(gradient),
+                                self.sums.as_mut_ptr().add(sums),
+                            );
+                        }
                     }
                 }
-                row += tap.depth;
             }
         }
     }
 }
 
+/// All elements of one kernel row and block, a few at a time.
+///
 /// # Safety
-/// As [`gradient_tile::elements`]. Returns how many elements it took.
+/// As [`gradient_tile::elements`].
 #[inline(always)]
-unsafe fn some_elements<V: Vector, const VECTORS: usize>(
-    left: usize,
+unsafe fn elements<V: Vector>(
+    depth: usize,
+    lanes: usize,
     grid: &Grid,
     patch: *const f32,
     gradient: *const f32,
     sums: *mut f32,
-    step: usize,
-) -> usize {
-    let elements = largest(
-        &gradient_tile::ELEMENTS,
-        left.min(V::ACCUMULATORS / VECTORS),
-    );
-    // SAFETY: passed on to the caller.
-    unsafe { gradient_tile::elements::<V, VECTORS>(elements, grid, patch, gradient, sums, step) }
-    elements
+) {
+    let vectors = lanes / V::LANES;
+    let mut element = 0;
+    while element < depth {
+        let most = (depth - element).min(V::ACCUMULATORS / vectors);
+        let count = largest(&gradient_tile::ELEMENTS, most);
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let (patch, sums) = (patch.add(element), sums.add(element * lanes));
+            match vectors {
+                1 => gradient_tile::elements::<V, 1>(count, grid, patch, gradient, sums, lanes),
+                _ => gradient_tile::elements::<V, 2>(count, grid, patch, gradient, sums, lanes),
+            }
+        }
+        element += count;
+    }
 }
