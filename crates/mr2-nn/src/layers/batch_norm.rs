@@ -173,11 +173,7 @@ impl BatchNorm2d {
     }
 
     /// What normalisation does to each channel; one over the standard deviations.
-    fn affine<T: InHandle>(
-        &self,
-        moments: &Moments,
-        relu: bool,
-    ) -> Result<(Affine<T>, Vec<f64>)> {
+    fn affine<T: InHandle>(&self, moments: &Moments, relu: bool) -> Result<(Affine<T>, Vec<f64>)> {
         let weight = values_of::<T>(&self.weight, "batch_norm weight")?;
         let rates: Vec<f64> = moments
             .variance

@@ -138,10 +138,7 @@ impl Conv2d {
                 let g = self.geometry(slot.shape)?;
                 let out = (g.batch, g.out_channels, g.out_height, g.out_width);
                 if skip.dims4() != out {
-                    bail!(
-                        "batch_norm: skip is {:?}, the input {out:?}",
-                        skip.dims4()
-                    );
+                    bail!("batch_norm: skip is {:?}, the input {out:?}", skip.dims4());
                 }
                 Some(skip.slot::<T>()?.data())
             }
@@ -206,9 +203,14 @@ impl Conv2d {
             conv::spread_bias(&values_of::<T>(bias, "conv2d bias")?, &mut out);
         }
         let fused = conv::reads_sources::<T>(&geometry);
-        let mut stored = (fused && slot.to_be_stored()).then(|| core.pool.take(slot.shape.elements()));
+        let mut stored =
+            (fused && slot.to_be_stored()).then(|| core.pool.take(slot.shape.elements()));
         let work = conv::Forward {
-            images: if fused { slot.source() } else { Source::Values(slot.data()) },
+            images: if fused {
+                slot.source()
+            } else {
+                Source::Values(slot.data())
+            },
             stored: stored.as_deref_mut(),
             weight: &weight,
             accumulate: self.bias.is_some(),

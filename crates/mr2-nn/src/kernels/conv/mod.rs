@@ -115,17 +115,29 @@ pub(crate) fn forward<T: Real>(
         return direct::forward(Isa::best(), geometry, work.f32()?, pool);
     }
     let mut images = None;
-    let images = work.images.in_memory(geometry.in_channels, work.stored, &mut images, pool);
-    patches::forward(geometry, images, work.weight, work.out, work.accumulate, pool);
+    let images = work
+        .images
+        .in_memory(geometry.in_channels, work.stored, &mut images, pool);
+    patches::forward(
+        geometry,
+        images,
+        work.weight,
+        work.out,
+        work.accumulate,
+        pool,
+    );
     match work.finish {
         Finish::Nothing => None,
         Finish::Moments => Some(moments(work.out, geometry.out_channels)),
         Finish::Affine { affine, skip } => {
             let chunk = geometry.out_image();
-            work.out.par_chunks_mut(chunk).enumerate().for_each(|(index, out)| {
-                let skip = skip.map(|skip| &skip[index * chunk..(index + 1) * chunk]);
-                apply_in_place(affine, skip, out);
-            });
+            work.out
+                .par_chunks_mut(chunk)
+                .enumerate()
+                .for_each(|(index, out)| {
+                    let skip = skip.map(|skip| &skip[index * chunk..(index + 1) * chunk]);
+                    apply_in_place(affine, skip, out);
+                });
             None
         }
     }
@@ -141,9 +153,13 @@ pub(crate) fn backward<T: Real>(
         return direct::backward(Isa::best(), geometry, work.f32()?, pool);
     }
     let (mut x, mut dz) = (None, None);
-    let gradient = work.out_gradient.in_memory(geometry.out_channels, None, &mut dz, pool);
+    let gradient = work
+        .out_gradient
+        .in_memory(geometry.out_channels, None, &mut dz, pool);
     if let Some(weight_gradient) = work.weight_gradient {
-        let images = work.images.in_memory(geometry.in_channels, None, &mut x, pool);
+        let images = work
+            .images
+            .in_memory(geometry.in_channels, None, &mut x, pool);
         patches::weight_gradient(geometry, images, gradient, weight_gradient, pool);
     }
     let image_gradient = work.image_gradient?;
@@ -152,7 +168,12 @@ pub(crate) fn backward<T: Real>(
     }
     patches::image_gradient(geometry, work.weight, gradient, image_gradient.values, pool);
     let behind = image_gradient.behind?;
-    Some(gradient_sums(behind.x, behind.mean, behind.mask, image_gradient.values))
+    Some(gradient_sums(
+        behind.x,
+        behind.mean,
+        behind.mask,
+        image_gradient.values,
+    ))
 }
 
 /// Fills an output with its bias, for a convolution to add to.

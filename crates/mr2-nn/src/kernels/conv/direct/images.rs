@@ -60,7 +60,11 @@ pub(in crate::kernels::conv) fn forward(
                 passes.run(&padded.of(images, pool), out, work.accumulate);
                 if let Finish::Affine { affine, skip } = work.finish {
                     let start = (first + start) * out_image;
-                    apply_in_place(affine, skip.map(|skip| &skip[start..start + out.len()]), out);
+                    apply_in_place(
+                        affine,
+                        skip.map(|skip| &skip[start..start + out.len()]),
+                        out,
+                    );
                 }
             }
             matches!(work.finish, Finish::Moments).then(|| part_moments(out, g.out_channels))
@@ -118,7 +122,11 @@ impl Passes {
 
     /// Whether the passes write every output.
     pub(super) fn cover(&self) -> bool {
-        let pixels: usize = self.passes.iter().map(|(pass, _)| pass.rows * pass.cols).sum();
+        let pixels: usize = self
+            .passes
+            .iter()
+            .map(|(pass, _)| pass.rows * pass.cols)
+            .sum();
         pixels * self.outputs == self.out_image
     }
 

@@ -14,9 +14,9 @@ pub(super) use images::forward;
 
 use super::geometry::Geometry;
 
-/// Whether these kernels take a convolution: a pointwise one is a matrix product as it is.
+/// Whether these kernels take a convolution.
 pub(super) fn suits(g: &Geometry) -> bool {
-    g.groups == 1 && g.dilation == 1 && (g.kernel > 1 || g.stride > 1)
+    g.groups == 1 && g.dilation == 1
 }
 
 /// The largest of the descending `sizes` that is at most `left`.

@@ -87,7 +87,9 @@ impl Padded {
                 Some(y) => {
                     let (start, len) = (y * image_width, cols * channels);
                     row[..before].fill(0.0);
-                    image.part(start..start + len).write(&mut row[before..before + len]);
+                    image
+                        .part(start..start + len)
+                        .write(&mut row[before..before + len]);
                     row[before + len..].fill(0.0);
                 }
             }
@@ -154,6 +156,15 @@ impl Pass {
     }
 }
 
+/// Rows and columns of the output; all pixels in one row where a patch is a pixel.
+fn lines(g: &Geometry) -> (usize, usize) {
+    if g.is_pointwise() {
+        (1, g.out_pixels())
+    } else {
+        (g.out_height, g.out_width)
+    }
+}
+
 /// The convolution: its padded image, its one pass.
 pub(super) fn forward(g: &Geometry) -> (Padded, Pass) {
     let size = |outputs: usize| (outputs - 1) * g.stride + g.kernel;
@@ -170,9 +181,10 @@ pub(super) fn forward(g: &Geometry) -> (Padded, Pass) {
         },
     };
     let row = padded.width * g.in_channels;
+    let (rows, cols) = lines(g);
     let pass = Pass {
-        rows: g.out_height,
-        cols: g.out_width,
+        rows,
+        cols,
         out: 0,
         patch_steps: [g.stride * row, g.stride * g.in_channels],
         out_steps: [g.out_width * g.out_channels, g.out_channels],
@@ -239,9 +251,14 @@ pub(super) fn backward(g: &Geometry) -> (Padded, Vec<Pass>) {
                 )
             };
             let (taps, kernel) = y.taps.iter().map(tap).unzip();
+            let (rows, cols) = if g.is_pointwise() {
+                lines(g)
+            } else {
+                (y.count, x.count)
+            };
             passes.push(Pass {
-                rows: y.count,
-                cols: x.count,
+                rows,
+                cols,
                 out: (y.first * g.in_width + x.first) * g.in_channels,
                 patch_steps: [row, g.out_channels],
                 out_steps: [

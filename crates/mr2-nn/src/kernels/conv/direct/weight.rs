@@ -21,12 +21,14 @@ use std::sync::Arc;
 const PARTIAL_ELEMENTS: usize = 1 << 22;
 /// Images and gradients that are visited again and again should stay in the second-level cache.
 const CACHED_ELEMENTS: usize = 1 << 17;
+/// So many elements of images and gradients are laid out anew at once.
+const BAND_ELEMENTS: usize = 1 << 15;
+/// For fewer pixels than these, sums would go in and out of registers too often.
+const MANY_PIXELS: usize = 512;
 /// Gradients of this many pixels stay in the first-level cache while all elements of the patch pass by.
 const BAND_PIXELS: usize = 128;
 /// At least this many tasks, where images and output channels allow.
 const TASKS: usize = 16;
-/// Channels of a block of an image, the last of which may have fewer.
-const BLOCK: usize = 8;
 
 /// Who computes what. Fixed by the shapes, so that the sums have the same bits on any number of threads.
 pub(super) struct Plan {
@@ -37,7 +39,7 @@ pub(super) struct Plan {
     width: usize,
     /// Output channels, with those that fill the last vector.
     outputs: usize,
-    /// Channels of a block.
+    /// Channels of a block, the last of which may have fewer: as many as the tile takes at once.
     block: usize,
     /// Images of a chunk; chunks.
     pub(super) chunk: usize,
@@ -57,13 +59,13 @@ impl Plan {
     pub(super) fn new(isa: Isa, g: &Geometry) -> Self {
         let lanes = isa.lanes();
         let outputs = g.out_channels.next_multiple_of(lanes);
-        let width = outputs.min(if isa.accumulators() < 24 { lanes } else { 2 * lanes });
+        let width = outputs.min(if isa.accumulators() < 24 {
+            lanes
+        } else {
+            2 * lanes
+        });
         let most = isa.accumulators() / (width / lanes);
-        let block = [BLOCK, BLOCK / 2]
-            .into_iter()
-            .find(|&block| g.kernel * block <= most)
-            .unwrap_or(BLOCK / 2)
-            .min(g.in_channels);
+        let block = (most / g.kernel / 4 * 4).max(4).min(g.in_channels);
         let parts = (PARTIAL_ELEMENTS / (g.depth() * outputs)).clamp(1, g.batch);
         let chunk = per_chunk(g.batch).max(g.batch.div_ceil(parts));
         let chunks = g.batch.div_ceil(chunk);
@@ -170,7 +172,8 @@ impl Plan {
         self.finish(&mut sums, weight_gradient);
     }
 
-    /// Adds the part of some images and output channels to the sums of a chunk.
+    /// Adds the part of some images and output channels to the sums of a chunk: large images a few rows
+    /// at a time, so that what is laid out anew stays in the cache.
     pub(super) fn add(
         &self,
         padded: &[f32],
@@ -180,24 +183,58 @@ impl Plan {
         sums: &mut [f32],
         pool: &Arc<Pool>,
     ) {
+        let g = &self.g;
+        let row = self.padded.width * g.in_channels * g.stride + g.out_width * g.out_channels;
+        let least = MANY_PIXELS.div_ceil(g.out_width);
+        let rows = (BAND_ELEMENTS / row).max(least).min(g.out_height);
+        if rows == g.out_height {
+            let extent = Extent::new(g, count, rows, self.padded.step());
+            return self.add_extent(padded, extent, gradients, group, sums, pool);
+        }
+        for image in 0..count {
+            for first in (0..g.out_height).step_by(rows) {
+                let rows = rows.min(g.out_height - first);
+                let extent = Extent::new(g, 1, rows, self.padded.step());
+                let patch = image * self.padded.step()
+                    + first * g.stride * self.padded.width * g.in_channels;
+                let start = image * gradients.steps[0] + first * gradients.steps[1];
+                let part = Gradients {
+                    values: &gradients.values[start..],
+                    steps: gradients.steps,
+                };
+                self.add_extent(&padded[patch..], extent, part, group.clone(), sums, pool);
+            }
+        }
+    }
+
+    fn add_extent(
+        &self,
+        padded: &[f32],
+        extent: Extent,
+        gradients: Gradients<'_>,
+        group: Range<usize>,
+        sums: &mut [f32],
+        pool: &Arc<Pool>,
+    ) {
         let blocks;
         let (images, image_step) = if self.block == self.g.in_channels {
-            (padded, self.padded.step())
+            (padded, extent.step)
         } else {
-            blocks = self.blocked(padded, count, pool);
-            (&blocks[..], self.padded.elements())
+            blocks = self.blocked(padded, extent, pool);
+            let image = extent.height * self.padded.width * self.g.in_channels;
+            (&blocks[..], image)
         };
         let panels;
         let fits = self.g.out_channels == self.width && group.len() == self.width;
         let (values, steps) = if fits {
             (gradients.values, Some(gradients.steps))
         } else {
-            panels = self.paneled(gradients, count, &group, pool);
+            panels = self.paneled(gradients, extent, &group, pool);
             (&panels[..], None)
         };
         let part = Part {
             plan: self,
-            count,
+            extent,
             images,
             image_step,
             gradients: values,
@@ -212,14 +249,11 @@ impl Plan {
     }
 
     /// Padded images by blocks of channels.
-    fn blocked(&self, padded: &[f32], count: usize, pool: &Arc<Pool>) -> PoolBuf<f32> {
-        let (channels, pixels) = (self.g.in_channels, self.padded.height * self.padded.width);
-        let mut blocked = pool.take(count * self.padded.elements());
-        let images = padded.chunks(self.padded.step());
-        for (to, from) in blocked
-            .chunks_exact_mut(self.padded.elements())
-            .zip(images)
-        {
+    fn blocked(&self, padded: &[f32], extent: Extent, pool: &Arc<Pool>) -> PoolBuf<f32> {
+        let (channels, pixels) = (self.g.in_channels, extent.height * self.padded.width);
+        let mut blocked = pool.take(extent.count * pixels * channels);
+        let images = padded.chunks(extent.step);
+        for (to, from) in blocked.chunks_exact_mut(pixels * channels).zip(images) {
             for (first, block) in self.blocks() {
                 let to = &mut to[first * pixels..][..block * pixels];
                 select_channels(from, channels, first, block, to);
@@ -232,19 +266,19 @@ impl Plan {
     fn paneled(
         &self,
         gradients: Gradients<'_>,
-        count: usize,
+        extent: Extent,
         group: &Range<usize>,
         pool: &Arc<Pool>,
     ) -> PoolBuf<f32> {
         let (channels, cols) = (self.g.out_channels, self.g.out_width);
-        let pixels = self.g.out_pixels();
-        let mut paneled = pool.take(count * pixels * group.len());
+        let pixels = extent.count * extent.rows * cols;
+        let mut paneled = pool.take(pixels * group.len());
         let mut rest = &mut paneled[..];
         for (first, width) in self.panels(group) {
-            let (own, others) = rest.split_at_mut(count * pixels * width);
+            let (own, others) = rest.split_at_mut(pixels * width);
             let present = width.min(channels - first);
             for (index, row) in own.chunks_exact_mut(cols * width).enumerate() {
-                let (image, y) = (index / self.g.out_height, index % self.g.out_height);
+                let (image, y) = (index / extent.rows, index % extent.rows);
                 let start = image * gradients.steps[0] + y * gradients.steps[1];
                 let from = &gradients.values[start..start + cols * channels];
                 if present == width {
@@ -297,6 +331,8 @@ fn select_channels(from: &[f32], channels: usize, first: usize, count: usize, to
     match count {
         32 => select::<32>(from, channels, first, to),
         16 => select::<16>(from, channels, first, to),
+        24 => select::<24>(from, channels, first, to),
+        12 => select::<12>(from, channels, first, to),
         8 => select::<8>(from, channels, first, to),
         4 => select::<4>(from, channels, first, to),
         _ => {
@@ -314,10 +350,32 @@ fn select<const COUNT: usize>(from: &[f32], channels: usize, first: usize, to: &
     }
 }
 
+/// Whole images, or some rows of one.
+#[derive(Clone, Copy)]
+struct Extent {
+    count: usize,
+    /// Output rows, and the rows of the padded image that they need.
+    rows: usize,
+    height: usize,
+    /// From one padded image to the next.
+    step: usize,
+}
+
+impl Extent {
+    fn new(g: &Geometry, count: usize, rows: usize, step: usize) -> Self {
+        Self {
+            count,
+            rows,
+            height: (rows - 1) * g.stride + g.kernel,
+            step,
+        }
+    }
+}
+
 /// Adds to the gradient of some output channels.
 struct Part<'a> {
     plan: &'a Plan,
-    count: usize,
+    extent: Extent,
     /// By blocks of channels.
     images: &'a [f32],
     image_step: usize,
@@ -332,24 +390,24 @@ struct Part<'a> {
 impl Part<'_> {
     /// Panics unless all that is read and written lies inside of the slices.
     fn check(&self) {
-        let (plan, g) = (self.plan, &self.plan.g);
-        let within = |outputs: usize, size: usize| (outputs - 1) * g.stride + g.kernel <= size;
+        let (plan, g, extent) = (self.plan, &self.plan.g, self.extent);
         assert!(
-            within(g.out_height, plan.padded.height) && within(g.out_width, plan.padded.width),
+            (g.out_width - 1) * g.stride + g.kernel <= plan.padded.width,
             "a patch leaves the image"
         );
+        let image = extent.height * plan.padded.width * g.in_channels;
         assert!(
-            (self.count - 1) * self.image_step + plan.padded.elements() <= self.images.len(),
+            (extent.count - 1) * self.image_step + image <= self.images.len(),
             "an image is missing"
         );
         let last = match self.steps {
             Some([image, row, pixel]) => {
-                (self.count - 1) * image
-                    + (g.out_height - 1) * row
+                (extent.count - 1) * image
+                    + (extent.rows - 1) * row
                     + (g.out_width - 1) * pixel
                     + self.group.len()
             }
-            None => self.count * g.out_pixels() * self.group.len(),
+            None => extent.count * extent.rows * g.out_width * self.group.len(),
         };
         assert!(last <= self.gradients.len(), "a gradient is missing");
         assert!(
@@ -360,10 +418,9 @@ impl Part<'_> {
 
     /// Some images, or some rows of one.
     fn bands(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<> {
-        let (rows, cols) = (self.plan.g.out_height, self.plan.g.out_width);
+        let (Extent { count, rows, .. }, cols) = (self.extent, self.plan.g.out_width);
         let images = (BAND_PIXELS / (rows * cols)).max(1);
         let band = (BAND_PIXELS / cols).clamp(1, rows);
-        let count = self.count;
         (0..count).step_by(images).flat_map(move |image| {
             (0..rows).step_by(band).map(move |row| {
                 let images = image..(image + images).min(count);
@@ -378,14 +435,15 @@ impl Kernel for Part<'_> {
     // SAFETY: the instruction set of `V`, and slices that the check has found long enough.
     unsafe fn run<V: Vector>(self) {
         let (plan, g) = (self.plan, &self.plan.g);
-        let (width, plane) = (plan.padded.width, plan.padded.height * plan.padded.width);
+        let (width, plane) = (plan.padded.width, self.extent.height * plan.padded.width);
+        let pixels = self.extent.rows * g.out_width;
         for (first, lanes) in plan.panels(&self.group) {
             let panel = first - self.group.start;
             let (start, out) = match self.steps {
                 Some(steps) => (panel, steps),
                 None => {
-                    let (row, image) = (g.out_width * lanes, g.out_pixels() * lanes);
-                    (panel * self.count * g.out_pixels(), [image, row, lanes])
+                    let (row, image) = (g.out_width * lanes, pixels * lanes);
+                    (panel * self.extent.count * pixels, [image, row, lanes])
                 }
             };
             for (images, rows) in self.bands() {
@@ -394,11 +452,7 @@ impl Kernel for Part<'_> {
                         images: images.len(),
                         rows: rows.len(),
                         cols: g.out_width,
-                        patch: [
-                            self.image_step,
-                            g.stride * width * block,
-                            g.stride * block,
-                        ],
+                        patch: [self.image_step, g.stride * width * block, g.stride * block],
                         out,
                     };
                     for tap in 0..g.kernel {
