@@ -1,6 +1,8 @@
 //! The layers and the graph that they record.
 #![allow(clippy::unwrap_used)]
 
+/// What f32 kernels do on the way, against f64.
+mod fused;
 /// What a graph must get right: branches, several forwards, dropped losses, two owners of a weight.
 mod graph;
 /// Messages of wrong shapes, types and uses.
