@@ -1,6 +1,7 @@
 //! Convolution, forward and backward. Images lie NHWC; weights come and go in PyTorch's order, (out, in /
 //! groups, kernel, kernel).
 
+mod depthwise;
 mod direct;
 mod geometry;
 mod im2col;
@@ -118,14 +119,12 @@ pub(crate) fn forward<T: Real>(
     let images = work
         .images
         .in_memory(geometry.in_channels, work.stored, &mut images, pool);
-    patches::forward(
-        geometry,
-        images,
-        work.weight,
-        work.out,
-        work.accumulate,
-        pool,
-    );
+    let (weight, accumulate) = (work.weight, work.accumulate);
+    if depthwise::suits(geometry) {
+        depthwise::forward(geometry, images, weight, work.out, accumulate);
+    } else {
+        patches::forward(geometry, images, weight, work.out, accumulate, pool);
+    }
     match work.finish {
         Finish::Nothing => None,
         Finish::Moments => Some(moments(work.out, geometry.out_channels)),
@@ -160,20 +159,24 @@ pub(crate) fn backward<T: Real>(
         let images = work
             .images
             .in_memory(geometry.in_channels, None, &mut x, pool);
-        patches::weight_gradient(geometry, images, gradient, weight_gradient, pool);
+        if depthwise::suits(geometry) {
+            depthwise::weight_gradient(geometry, images, gradient, weight_gradient);
+        } else {
+            patches::weight_gradient(geometry, images, gradient, weight_gradient, pool);
+        }
     }
     let image_gradient = work.image_gradient?;
     if image_gradient.fresh {
         image_gradient.values.fill(T::zero());
     }
-    patches::image_gradient(geometry, work.weight, gradient, image_gradient.values, pool);
+    let values = image_gradient.values;
+    if depthwise::suits(geometry) {
+        depthwise::image_gradient(geometry, work.weight, gradient, values);
+    } else {
+        patches::image_gradient(geometry, work.weight, gradient, values, pool);
+    }
     let behind = image_gradient.behind?;
-    Some(gradient_sums(
-        behind.x,
-        behind.mean,
-        behind.mask,
-        image_gradient.values,
-    ))
+    Some(gradient_sums(behind.x, behind.mean, behind.mask, values))
 }
 
 /// Fills an output with its bias, for a convolution to add to.
@@ -359,6 +362,57 @@ mod tests {
                     }
                     close("images", &g, isa, &dx, &image64);
                     close("weight", &g, isa, &dw, &sum64);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn channels_by_themselves_give_what_products_of_patches_give() {
+        let pool = Arc::default();
+        for plain in grid() {
+            for dilation in [1, 2] {
+                let reach = dilation * (plain.kernel - 1) + 1;
+                let padded = plain.in_height.min(plain.in_width) + 2 * plain.padding;
+                if plain.in_channels == 1 || padded < reach {
+                    continue;
+                }
+                let outputs = |size: usize| (size + 2 * plain.padding - reach) / plain.stride + 1;
+                let g = Geometry {
+                    out_channels: plain.in_channels,
+                    groups: plain.in_channels,
+                    dilation,
+                    out_height: outputs(plain.in_height),
+                    out_width: outputs(plain.in_width),
+                    ..plain
+                };
+                assert!(depthwise::suits(&g));
+                let wide = |len, seed| -> Vec<f64> {
+                    values(len, seed).into_iter().map(f64::from).collect()
+                };
+                let (images, weight) = (wide(g.batch * g.in_image(), 1), wide(g.weights(), 2));
+                let gradient = wide(g.batch * g.out_image(), 3);
+                let mut results = [true, false].map(|own| {
+                    let mut out = vec![0.5; gradient.len()];
+                    let mut dx = vec![0.5; images.len()];
+                    let mut dw = vec![0.0; weight.len()];
+                    if own {
+                        depthwise::forward(&g, &images, &weight, &mut out, true);
+                        depthwise::image_gradient(&g, &weight, &gradient, &mut dx);
+                        depthwise::weight_gradient(&g, &images, &gradient, &mut dw);
+                    } else {
+                        patches::forward(&g, &images, &weight, &mut out, true, &pool);
+                        patches::image_gradient(&g, &weight, &gradient, &mut dx, &pool);
+                        patches::weight_gradient(&g, &images, &gradient, &mut dw, &pool);
+                    }
+                    [out, dx, dw].concat()
+                });
+                let expected = std::mem::take(&mut results[1]);
+                for (got, expected) in results[0].iter().zip(expected) {
+                    assert!(
+                        (got - expected).abs() < 1e-12,
+                        "{g:?}: {got}, expected {expected}"
+                    );
                 }
             }
         }

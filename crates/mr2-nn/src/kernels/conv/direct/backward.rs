@@ -4,7 +4,7 @@
 //! twice while it is in the cache. Where the weight is large, its gradient is split over output channels
 //! instead.
 
-use super::images::Passes;
+use super::images::{FEW_IMAGES, Passes};
 use super::weight::{Gradients, Plan};
 use crate::kernels::batch_norm_gradient::{GradientSums, add_gradient_sums};
 use crate::kernels::conv::geometry::Geometry;
@@ -75,6 +75,9 @@ fn to_images(
     image_gradient: ImageGradient<'_, f32>,
     pool: &Arc<Pool>,
 ) -> Option<GradientSums> {
+    if g.batch < FEW_IMAGES {
+        return to_few_images(g, passes, out_gradient, image_gradient, pool);
+    }
     let (in_image, out_image, chunk) = (g.in_image(), g.out_image(), per_chunk(g.batch));
     let parts: Vec<_> = image_gradient
         .parts(chunk * in_image)
@@ -91,6 +94,41 @@ fn to_images(
                 add(passes, &padded, &mut part, range, sums.as_mut());
             }
             sums
+        })
+        .collect();
+    collect(g, parts)
+}
+
+/// As [`to_images`], with bands of rows as tasks.
+fn to_few_images(
+    g: &Geometry,
+    passes: &Passes,
+    out_gradient: Source<'_, f32>,
+    image_gradient: ImageGradient<'_, f32>,
+    pool: &Arc<Pool>,
+) -> Option<GradientSums> {
+    let ImageGradient {
+        values,
+        fresh,
+        behind,
+    } = image_gradient;
+    let overwrite = fresh && passes.cover();
+    let parts: Vec<_> = passes
+        .bands(g.in_height, g.batch, values)
+        .into_par_iter()
+        .map(|(image, rows, values)| {
+            let start = image * g.in_image() + rows.start * passes.out_row;
+            if fresh && !overwrite {
+                values.fill(0.0);
+            }
+            let gradient = out_gradient.part(image * g.out_image()..(image + 1) * g.out_image());
+            passes.run_band(gradient, rows, values, !overwrite, pool);
+            behind.map(|behind| {
+                let mut sums = behind.sums();
+                let Behind { x, mean, mask } = behind.part(start..start + values.len());
+                add_gradient_sums(x, mean, mask, values, &mut sums);
+                sums
+            })
         })
         .collect();
     collect(g, parts)

@@ -12,12 +12,16 @@ use crate::kernels::pool::{Pool, PoolBuf};
 use crate::kernels::source::Source;
 use crate::kernels::vector::{Isa, Kernel, Vector};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Images that share a panel of the weight while it is in the first-level cache have this many pixels
 /// together, if the second-level cache holds them.
 const PIXELS: usize = 256;
 const CACHED_ELEMENTS: usize = 1 << 18;
+/// With fewer images than these, bands of rows are tasks: about so many.
+pub(super) const FEW_IMAGES: usize = 16;
+const BANDS: usize = 16;
 
 /// `out = images * weight`, or added to `out`; then what `finish` asks for, while the output is in the cache.
 pub(in crate::kernels::conv) fn forward(
@@ -28,6 +32,41 @@ pub(in crate::kernels::conv) fn forward(
 ) -> Option<Moments> {
     let (padded, pass) = pass::forward(g);
     let passes = Passes::new(isa, g, Role::Forward, work.weight, padded, vec![pass], pool);
+    let parts: Option<Vec<_>> = if g.batch < FEW_IMAGES {
+        let mut buffer = None;
+        let images = match work.stored {
+            None => work.images,
+            stored => {
+                let images = work
+                    .images
+                    .in_memory(g.in_channels, stored, &mut buffer, pool);
+                Source::Values(images)
+            }
+        };
+        let parts: Vec<_> = passes
+            .bands(g.out_height, g.batch, work.out)
+            .into_par_iter()
+            .map(|(image, rows, out)| {
+                let start = image * passes.out_image + rows.start * passes.out_row;
+                let images = images.part(image * g.in_image()..(image + 1) * g.in_image());
+                passes.run_band(images, rows, out, work.accumulate, pool);
+                finish(work.finish, start, g.out_channels, out)
+            })
+            .collect();
+        parts.into_iter().collect()
+    } else {
+        many_images(g, &passes, work, pool).into_iter().collect()
+    };
+    parts.map(|parts| Moments::of_parts(g.out_channels, &parts))
+}
+
+/// A chunk of images is a task.
+fn many_images(
+    g: &Geometry,
+    passes: &Passes,
+    work: Forward<'_, f32>,
+    pool: &Arc<Pool>,
+) -> Vec<Option<(f64, Moments)>> {
     let (in_image, out_image) = (g.in_image(), g.out_image());
     let chunk = per_chunk(g.batch);
     let mut stored = work
@@ -39,39 +78,55 @@ pub(in crate::kernels::conv) fn forward(
         .enumerate()
         .map(|(index, out)| (index, out, stored.as_mut().and_then(Iterator::next)))
         .collect();
-    let parts: Vec<Option<(f64, Moments)>> = tasks
-        .into_par_iter()
-        .map(|(index, out, mut stored)| {
-            let first = index * chunk;
-            let blocks = out.chunks_mut(passes.together() * out_image);
-            for (block, out) in blocks.enumerate() {
-                let start = block * passes.together();
-                let count = out.len() / out_image;
-                let of = |image: usize| image * in_image..(image + count) * in_image;
-                let images = work.images.part(of(first + start));
-                let images = match &mut stored {
-                    None => images,
-                    Some(stored) => {
-                        let stored = &mut stored[of(start)];
-                        images.write(stored);
-                        Source::Values(stored)
-                    }
-                };
-                passes.run(&padded.of(images, pool), out, work.accumulate);
-                if let Finish::Affine { affine, skip } = work.finish {
-                    let start = (first + start) * out_image;
-                    apply_in_place(
-                        affine,
-                        skip.map(|skip| &skip[start..start + out.len()]),
-                        out,
-                    );
+    let task = |(index, out, mut stored): (usize, &mut [f32], Option<&mut [f32]>)| {
+        let first = index * chunk;
+        let blocks = out.chunks_mut(passes.together() * out_image);
+        for (block, out) in blocks.enumerate() {
+            let start = block * passes.together();
+            let count = out.len() / out_image;
+            let of = |image: usize| image * in_image..(image + count) * in_image;
+            let images = work.images.part(of(first + start));
+            let images = match &mut stored {
+                None => images,
+                Some(stored) => {
+                    let stored = &mut stored[of(start)];
+                    images.write(stored);
+                    Source::Values(stored)
                 }
+            };
+            passes.run(&passes.padded.of(images, pool), out, work.accumulate);
+            if matches!(work.finish, Finish::Affine { .. }) {
+                let start = (first + start) * out_image;
+                finish(work.finish, start, g.out_channels, out);
             }
-            matches!(work.finish, Finish::Moments).then(|| part_moments(out, g.out_channels))
-        })
-        .collect();
-    let parts: Option<Vec<_>> = parts.into_iter().collect();
-    parts.map(|parts| Moments::of_parts(g.out_channels, &parts))
+        }
+        match work.finish {
+            Finish::Moments => Some(part_moments(out, g.out_channels)),
+            _ => None,
+        }
+    };
+    tasks.into_par_iter().map(task).collect()
+}
+
+/// Does what is asked for to outputs from `start` on.
+fn finish(
+    finish: Finish<'_, f32>,
+    start: usize,
+    channels: usize,
+    out: &mut [f32],
+) -> Option<(f64, Moments)> {
+    match finish {
+        Finish::Nothing => None,
+        Finish::Moments => Some(part_moments(out, channels)),
+        Finish::Affine { affine, skip } => {
+            apply_in_place(
+                affine,
+                skip.map(|skip| &skip[start..start + out.len()]),
+                out,
+            );
+            None
+        }
+    }
 }
 
 /// Passes over padded images, each with its packed weight.
@@ -81,7 +136,10 @@ pub(super) struct Passes {
     passes: Vec<(Pass, PoolBuf<f32>)>,
     /// Output channels, and elements of an output image.
     outputs: usize,
-    out_image: usize,
+    pub(super) out_image: usize,
+    /// Elements of a row of the output; a pass has every `every`-th row.
+    pub(super) out_row: usize,
+    every: usize,
 }
 
 impl Passes {
@@ -100,14 +158,14 @@ impl Passes {
         passes: Vec<Pass>,
         pool: &Arc<Pool>,
     ) -> Self {
-        let (outputs, out_image) = match role {
-            Role::Forward => (g.out_channels, g.out_image()),
-            Role::Backward => (g.in_channels, g.in_image()),
+        let (outputs, out_image, width, every) = match role {
+            Role::Forward => (g.out_channels, g.out_image(), g.out_width, 1),
+            Role::Backward => (g.in_channels, g.in_image(), g.in_width, g.stride),
         };
         let packed = |pass: Pass| {
             let mut packed = pool.take(padded_outputs(outputs, isa.lanes()) * pass.depth());
             pack(role, g, &pass, weight, isa.lanes(), &mut packed);
-            pass.check(&padded, outputs, out_image);
+            pass.check(padded.step(), outputs, out_image);
             (pass, packed)
         };
         let passes = passes.into_iter().map(packed).collect();
@@ -117,6 +175,70 @@ impl Passes {
             passes,
             outputs,
             out_image,
+            out_row: width * outputs,
+            every,
+        }
+    }
+
+    /// Bands of rows of all images of a small batch: image, rows, their outputs.
+    pub(super) fn bands<'a>(
+        &self,
+        height: usize,
+        batch: usize,
+        out: &'a mut [f32],
+    ) -> Vec<(usize, Range<usize>, &'a mut [f32])> {
+        let rows = height.div_ceil(BANDS.div_ceil(batch)).max(1);
+        let rows = rows.next_multiple_of(self.every);
+        let images = out.chunks_mut(self.out_image).enumerate();
+        images
+            .flat_map(|(image, out)| {
+                let bands = out.chunks_mut(rows * self.out_row).enumerate();
+                bands.map(move |(band, out)| {
+                    let first = band * rows;
+                    (image, first..(first + rows).min(height), out)
+                })
+            })
+            .collect()
+    }
+
+    /// Runs all passes over a band of one image's rows, on the calling thread.
+    pub(super) fn run_band(
+        &self,
+        image: Source<'_, f32>,
+        rows: Range<usize>,
+        out: &mut [f32],
+        accumulate: bool,
+        pool: &Arc<Pool>,
+    ) {
+        let row = self.padded.width * self.padded.channels;
+        let bands = self.passes.iter().filter_map(|(pass, packed)| {
+            let band = pass.band(&rows, self.every)?;
+            Some((band, packed))
+        });
+        let bands: Vec<_> = bands.collect();
+        let Some((pass, _)) = bands.first() else {
+            return;
+        };
+        let first = rows.start / self.every * (pass.patch_steps[0] / row);
+        let reach = |pass: &Pass| (pass.rows - 1) * pass.patch_steps[0] + pass.reach();
+        let last = bands.iter().map(|(pass, _)| reach(pass)).max().unwrap_or(0);
+        let last = first + last.div_ceil(row);
+        let padded = self.padded.rows(image, first..last, pool);
+        for (pass, packed) in &bands {
+            pass.check(padded.len(), self.outputs, out.len());
+            let work = Images {
+                pass,
+                count: 1,
+                steps: [0, 0],
+                padded: &padded,
+                packed,
+                out: &mut *out,
+                outputs: self.outputs,
+                accumulate,
+            };
+            // SAFETY: the CPU has the instructions of every `Isa` that it lists as available; the check has
+            // shown that nothing outside of the slices is addressed.
+            unsafe { self.isa.run(work) }
         }
     }
 
@@ -216,11 +338,21 @@ unsafe fn rows<V: Vector, const VECTORS: usize>(
     patch: *const f32,
     out: *mut f32,
 ) {
-    let size = best_tile(pass.cols, V::ACCUMULATORS / VECTORS);
-    for row in 0..pass.rows {
+    let (patch_row, out_row) = (
+        pass.cols * pass.patch_steps[1],
+        pass.cols * pass.out_steps[1],
+    );
+    // Where rows follow each other without a gap, they are one.
+    let (lines, cols) = if pass.patch_steps[0] == patch_row && pass.out_steps[0] == out_row {
+        (1, pass.rows * pass.cols)
+    } else {
+        (pass.rows, pass.cols)
+    };
+    let size = best_tile(cols, V::ACCUMULATORS / VECTORS);
+    for row in 0..lines {
         let mut col = 0;
-        while col < pass.cols {
-            let left = pass.cols - col;
+        while col < cols {
+            let left = cols - col;
             let pixels = if left >= size {
                 size
             } else {

@@ -4,7 +4,7 @@ use super::tile::Tap;
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::pool::{Pool, PoolBuf};
 use crate::kernels::source::Source;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// A padded copy of an image: zeros around, or less than the whole where nothing more is read.
@@ -64,14 +64,32 @@ impl Padded {
                 let mut copies = pool.take(images.len() / self.image() * self.elements());
                 for (index, copy) in copies.chunks_exact_mut(self.elements()).enumerate() {
                     let start = index * self.image();
-                    self.copy(images.part(start..start + self.image()), copy);
+                    self.copy(images.part(start..start + self.image()), 0, copy);
                 }
                 Lent::Buffer(copies)
             }
         }
     }
 
-    fn copy(&self, image: Source<'_, f32>, padded: &mut [f32]) {
+    /// Some rows of the copy of one image.
+    pub(super) fn rows<'a>(
+        &self,
+        image: Source<'a, f32>,
+        rows: Range<usize>,
+        pool: &Arc<Pool>,
+    ) -> Lent<'a> {
+        let row = self.width * self.channels;
+        if self.is_image() {
+            let part = image.part(rows.start * row..rows.end * row);
+            return self.of(part, pool);
+        }
+        let mut copy = pool.take(rows.len() * row);
+        self.copy(image, rows.start, &mut copy);
+        Lent::Buffer(copy)
+    }
+
+    /// Rows from `first` on.
+    fn copy(&self, image: Source<'_, f32>, first: usize, padded: &mut [f32]) {
         let (width, channels) = (self.width * self.channels, self.channels);
         let image_width = self.image_width * channels;
         let (before, cols) = (
@@ -79,7 +97,7 @@ impl Padded {
             self.image_width.min(self.width.saturating_sub(self.before)),
         );
         for (y, row) in padded.chunks_exact_mut(width).enumerate() {
-            match y
+            match (first + y)
                 .checked_sub(self.before)
                 .filter(|&y| y < self.image_height)
             {
@@ -119,6 +137,8 @@ impl Deref for Lent<'_> {
 pub(super) struct Pass {
     pub(super) rows: usize,
     pub(super) cols: usize,
+    /// The first of the output's rows.
+    pub(super) first_row: usize,
     /// First element of the first pixel in the output.
     pub(super) out: usize,
     /// Elements from row to row, from pixel to pixel.
@@ -144,24 +164,26 @@ impl Pass {
             .unwrap_or(0)
     }
 
-    /// Panics unless all that the pass reads and writes lies inside of an image.
-    pub(super) fn check(&self, padded: &Padded, outputs: usize, out_image: usize) {
+    /// Panics unless all that the pass reads and writes lies inside of an image: `padded` and `out` are the
+    /// elements of one, `outputs` those of a pixel.
+    pub(super) fn check(&self, padded: usize, outputs: usize, out: usize) {
         let last = |steps: [usize; 2]| (self.rows - 1) * steps[0] + (self.cols - 1) * steps[1];
         let patch = last(self.patch_steps) + self.reach();
-        assert!(patch <= padded.step(), "a patch leaves the image");
+        assert!(patch <= padded, "a patch leaves the image");
         assert!(
-            self.out + last(self.out_steps) + outputs <= out_image,
+            self.out + last(self.out_steps) + outputs <= out,
             "a tile leaves the output"
         );
     }
-}
 
-/// Rows and columns of the output; all pixels in one row where a patch is a pixel.
-fn lines(g: &Geometry) -> (usize, usize) {
-    if g.is_pointwise() {
-        (1, g.out_pixels())
-    } else {
-        (g.out_height, g.out_width)
+    /// The rows of the pass within a band of the output's rows, if any; the pass has every `every`-th row.
+    pub(super) fn band(&self, rows: &Range<usize>, every: usize) -> Option<Pass> {
+        let end = rows.end.saturating_sub(self.first_row).div_ceil(every);
+        let count = end.min(self.rows).saturating_sub(rows.start / every);
+        (count > 0).then(|| Pass {
+            rows: count,
+            ..self.clone()
+        })
     }
 }
 
@@ -181,10 +203,10 @@ pub(super) fn forward(g: &Geometry) -> (Padded, Pass) {
         },
     };
     let row = padded.width * g.in_channels;
-    let (rows, cols) = lines(g);
     let pass = Pass {
-        rows,
-        cols,
+        rows: g.out_height,
+        cols: g.out_width,
+        first_row: 0,
         out: 0,
         patch_steps: [g.stride * row, g.stride * g.in_channels],
         out_steps: [g.out_width * g.out_channels, g.out_channels],
@@ -251,14 +273,10 @@ pub(super) fn backward(g: &Geometry) -> (Padded, Vec<Pass>) {
                 )
             };
             let (taps, kernel) = y.taps.iter().map(tap).unzip();
-            let (rows, cols) = if g.is_pointwise() {
-                lines(g)
-            } else {
-                (y.count, x.count)
-            };
             passes.push(Pass {
-                rows,
-                cols,
+                rows: y.count,
+                cols: x.count,
+                first_row: y.first,
                 out: (y.first * g.in_width + x.first) * g.in_channels,
                 patch_steps: [row, g.out_channels],
                 out_steps: [

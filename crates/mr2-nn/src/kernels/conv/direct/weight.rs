@@ -28,7 +28,7 @@ const MANY_PIXELS: usize = 512;
 /// Gradients of this many pixels stay in the first-level cache while all elements of the patch pass by.
 const BAND_PIXELS: usize = 128;
 /// At least this many tasks, where images and output channels allow.
-const TASKS: usize = 16;
+const TASKS: usize = 8;
 
 /// Who computes what. Fixed by the shapes, so that the sums have the same bits on any number of threads.
 pub(super) struct Plan {
