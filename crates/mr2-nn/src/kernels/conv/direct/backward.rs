@@ -6,7 +6,7 @@
 
 use super::images::{FEW_IMAGES, Passes};
 use super::weight::{Gradients, Plan};
-use crate::kernels::batch_norm_gradient::{GradientSums, add_gradient_sums};
+use crate::kernels::batch_norm_gradient::{GradientSums, add_gradient_sums, gradient_sums};
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::conv::{Backward, Behind, ImageGradient};
 use crate::kernels::parallel::per_chunk;
@@ -44,7 +44,7 @@ pub(in crate::kernels::conv) fn backward(
         (Some(weight_gradient), Some(image_gradient)) => {
             let plan = Plan::new(isa, g);
             let passes = Passes::backward(isa, g, weight, pool);
-            if plan.is_whole() && passes.padded.holds_image() {
+            if plan.is_whole() && passes.padded.holds_image() && !passes.is_heavy(g) {
                 let mut sums = plan.sums(pool);
                 let both = Both {
                     g,
@@ -75,6 +75,9 @@ fn to_images(
     image_gradient: ImageGradient<'_, f32>,
     pool: &Arc<Pool>,
 ) -> Option<GradientSums> {
+    if passes.is_heavy(g) {
+        return heavy_weight(passes, out_gradient, image_gradient, pool);
+    }
     if g.batch < FEW_IMAGES {
         return to_few_images(g, passes, out_gradient, image_gradient, pool);
     }
@@ -97,6 +100,26 @@ fn to_images(
         })
         .collect();
     collect(g, parts)
+}
+
+/// As [`to_images`], with some input channels as tasks.
+fn heavy_weight(
+    passes: &Passes,
+    out_gradient: Source<'_, f32>,
+    image_gradient: ImageGradient<'_, f32>,
+    pool: &Arc<Pool>,
+) -> Option<GradientSums> {
+    let ImageGradient {
+        values,
+        fresh,
+        behind,
+    } = image_gradient;
+    let overwrite = fresh && passes.cover();
+    if fresh && !overwrite {
+        values.fill(0.0);
+    }
+    passes.run_panels(&passes.padded.of(out_gradient, pool), values, !overwrite);
+    behind.map(|behind| gradient_sums(behind.x, behind.mean, behind.mask, values))
 }
 
 /// As [`to_images`], with bands of rows as tasks.

@@ -3,7 +3,7 @@
 use super::largest;
 use super::pass::{self, Padded, Pass};
 use super::tile::{self, Panel};
-use super::weight_panels::{Role, pack, padded_outputs, panels};
+use super::weight_panels::{Role, VECTORS, pack, padded_outputs, panels};
 use crate::kernels::batch_norm::{Moments, apply_in_place, part_moments};
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::conv::{Finish, Forward};
@@ -32,6 +32,9 @@ pub(in crate::kernels::conv) fn forward(
 ) -> Option<Moments> {
     let (padded, pass) = pass::forward(g);
     let passes = Passes::new(isa, g, Role::Forward, work.weight, padded, vec![pass], pool);
+    if passes.is_heavy(g) {
+        return heavy_weight(g, &passes, work, pool);
+    }
     let parts: Option<Vec<_>> = if g.batch < FEW_IMAGES {
         let mut buffer = None;
         let images = match work.stored {
@@ -57,6 +60,35 @@ pub(in crate::kernels::conv) fn forward(
     } else {
         many_images(g, &passes, work, pool).into_iter().collect()
     };
+    parts.map(|parts| Moments::of_parts(g.out_channels, &parts))
+}
+
+/// Some output channels are a task: the weight passes by once, whatever the number of images.
+fn heavy_weight(
+    g: &Geometry,
+    passes: &Passes,
+    work: Forward<'_, f32>,
+    pool: &Arc<Pool>,
+) -> Option<Moments> {
+    let mut buffer = None;
+    let images = match work.stored {
+        None => work.images,
+        stored => {
+            let stored = work
+                .images
+                .in_memory(g.in_channels, stored, &mut buffer, pool);
+            Source::Values(stored)
+        }
+    };
+    passes.run_panels(&passes.padded.of(images, pool), work.out, work.accumulate);
+    let chunk = per_chunk(g.batch) * g.out_image();
+    let parts: Vec<_> = work
+        .out
+        .par_chunks_mut(chunk)
+        .enumerate()
+        .map(|(index, out)| finish(work.finish, index * chunk, g.out_channels, out))
+        .collect();
+    let parts: Option<Vec<_>> = parts.into_iter().collect();
     parts.map(|parts| Moments::of_parts(g.out_channels, &parts))
 }
 
@@ -232,14 +264,55 @@ impl Passes {
                 steps: [0, 0],
                 padded: &padded,
                 packed,
-                out: &mut *out,
+                out: Target(out.as_mut_ptr()),
                 outputs: self.outputs,
+                channels: 0..self.outputs,
                 accumulate,
             };
             // SAFETY: the CPU has the instructions of every `Isa` that it lists as available; the check has
             // shown that nothing outside of the slices is addressed.
             unsafe { self.isa.run(work) }
         }
+    }
+
+    /// Whether there is more weight to read than there are images and outputs, and few of those.
+    pub(super) fn is_heavy(&self, g: &Geometry) -> bool {
+        g.batch < FEW_IMAGES && g.weights() >= g.batch * (g.in_image() + g.out_image()) / 2
+    }
+
+    /// Runs all passes over padded images, some output channels on each thread.
+    pub(super) fn run_panels(&self, padded: &[f32], out: &mut [f32], accumulate: bool) {
+        self.check_images(padded, out);
+        let panel = VECTORS * self.isa.lanes();
+        let group = self.outputs.div_ceil(panel).div_ceil(BANDS) * panel;
+        let groups = self.outputs.div_ceil(group);
+        let target = Target(out.as_mut_ptr());
+        (0..groups).into_par_iter().for_each(|index| {
+            let channels = index * group..((index + 1) * group).min(self.outputs);
+            for (pass, packed) in &self.passes {
+                let work = Images {
+                    pass,
+                    count: out.len() / self.out_image,
+                    steps: [self.padded.step(), self.out_image],
+                    padded,
+                    packed,
+                    out: target,
+                    outputs: self.outputs,
+                    channels: channels.clone(),
+                    accumulate,
+                };
+                // SAFETY: as in `run`; and each task writes channels that no other does.
+                unsafe { self.isa.run(work) }
+            }
+        });
+    }
+
+    fn check_images(&self, padded: &[f32], out: &[f32]) {
+        let images = out.len() / self.out_image;
+        assert!(
+            images * self.out_image == out.len() && images * self.padded.step() <= padded.len(),
+            "images and outputs differ"
+        );
     }
 
     /// Whether the passes write every output.
@@ -264,20 +337,17 @@ impl Passes {
 
     /// Runs all passes over padded images, on the calling thread.
     pub(super) fn run(&self, padded: &[f32], out: &mut [f32], accumulate: bool) {
-        let images = out.len() / self.out_image;
-        assert!(
-            images * self.out_image == out.len() && images * self.padded.step() <= padded.len(),
-            "images and outputs differ"
-        );
+        self.check_images(padded, out);
         for (pass, packed) in &self.passes {
             let work = Images {
                 pass,
-                count: images,
+                count: out.len() / self.out_image,
                 steps: [self.padded.step(), self.out_image],
                 padded,
                 packed,
-                out: &mut *out,
+                out: Target(out.as_mut_ptr()),
                 outputs: self.outputs,
+                channels: 0..self.outputs,
                 accumulate,
             };
             // SAFETY: the CPU has the instructions of every `Isa` that it lists as available; `Pass::check`
@@ -294,17 +364,29 @@ struct Images<'a> {
     steps: [usize; 2],
     padded: &'a [f32],
     packed: &'a [f32],
-    out: &'a mut [f32],
+    out: Target,
     outputs: usize,
+    /// Those to compute: whole panels.
+    channels: Range<usize>,
     accumulate: bool,
 }
+
+/// Outputs that tasks share, each of which writes other channels.
+#[derive(Clone, Copy)]
+struct Target(*mut f32);
+
+// SAFETY: no element is written by two tasks, and none is read by a task that doesn't write it.
+unsafe impl Send for Target {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Target {}
 
 impl Kernel for Images<'_> {
     #[inline(always)]
     // SAFETY: the instruction set of `V`, and slices that the check has found long enough.
     unsafe fn run<V: Vector>(self) {
         let depth = self.pass.depth();
-        for (first, vectors) in panels(self.outputs, V::LANES) {
+        let own = panels(self.outputs, V::LANES).filter(|(first, _)| self.channels.contains(first));
+        for (first, vectors) in own {
             // SAFETY: passed on to the caller.
             unsafe {
                 let panel = Panel {
@@ -317,7 +399,7 @@ impl Kernel for Images<'_> {
                 };
                 for image in 0..self.count {
                     let patch = self.padded.as_ptr().add(image * self.steps[0]);
-                    let out = self.out.as_mut_ptr().add(image * self.steps[1]);
+                    let out = self.out.0.add(image * self.steps[1]);
                     let out = out.add(self.pass.out + first);
                     match vectors {
                         1 => rows::<V, 1>(self.pass, &panel, patch, out),

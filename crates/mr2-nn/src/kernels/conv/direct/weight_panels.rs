@@ -28,6 +28,9 @@ pub(super) enum Role {
     Backward,
 }
 
+/// Elements that are packed together: their rows stay in the first-level cache while the lanes pass by.
+const ELEMENTS: usize = 16;
+
 /// From PyTorch's order (out, in, kernel, kernel) to that of the tiles of `pass`.
 pub(super) fn pack(
     role: Role,
@@ -42,25 +45,26 @@ pub(super) fn pack(
         Role::Forward => (g.in_channels, g.out_channels, taps, g.in_channels * taps),
         Role::Backward => (g.out_channels, g.in_channels, g.in_channels * taps, taps),
     };
-    let depth = pass.depth();
+    let columns = |(ky, columns): &(usize, Vec<usize>)| -> Vec<usize> {
+        columns.iter().map(|kx| ky * g.kernel + kx).collect()
+    };
+    let taps: Vec<usize> = pass.kernel.iter().flat_map(columns).collect();
     packed
-        .par_chunks_mut(VECTORS * lanes * depth)
+        .par_chunks_mut(VECTORS * lanes * pass.depth())
         .zip(panels(outputs, lanes).collect::<Vec<_>>())
         .for_each(|(packed, (first, vectors))| {
             let width = vectors * lanes;
             let valid = width.min(outputs - first);
-            let mut rows = packed.chunks_exact_mut(width);
-            for (ky, columns) in &pass.kernel {
-                for kx in columns {
-                    for (element, row) in (0..elements).zip(&mut rows) {
-                        let from =
-                            ky * g.kernel + kx + element * element_step + first * output_step;
-                        for (lane, value) in row.iter_mut().enumerate() {
-                            *value = if lane < valid {
-                                weight[from + lane * output_step]
-                            } else {
-                                0.0
-                            };
+            if valid < width {
+                packed.fill(0.0);
+            }
+            for start in (0..elements).step_by(ELEMENTS) {
+                for lane in 0..valid {
+                    let output = &weight[(first + lane) * output_step..];
+                    for element in start..(start + ELEMENTS).min(elements) {
+                        let from = &output[element * element_step..];
+                        for (index, &tap) in taps.iter().enumerate() {
+                            packed[(index * elements + element) * width + lane] = from[tap];
                         }
                     }
                 }
