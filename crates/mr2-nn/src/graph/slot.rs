@@ -80,6 +80,20 @@ impl<T: Real> Slot<T> {
         Ok(())
     }
 
+    /// Lets `write` fill in a contribution: it is told whether to add to what is there or to overwrite it.
+    pub(crate) fn write_gradient(
+        &self,
+        core: &Core,
+        write: impl FnOnce(&mut [T], bool),
+    ) -> Result<()> {
+        let present = self.take_gradient(core)?;
+        let accumulate = present.is_some();
+        let mut sum = present.unwrap_or_else(|| core.pool.take(self.shape.elements()));
+        write(&mut sum, accumulate);
+        lock(&self.gradients).insert(core.turn()?, sum);
+        Ok(())
+    }
+
     /// Removes the gradient that was collected in this thread's backward; fails outside of one.
     pub(crate) fn take_gradient(&self, core: &Core) -> Result<Option<PoolBuf<T>>> {
         let turn = core.turn()?;
