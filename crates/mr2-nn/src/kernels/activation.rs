@@ -23,9 +23,14 @@ const TANH: [f64; 2] = [0.797_884_560_802_865_4, 0.044_715];
 
 const QUICK: f64 = 1.702;
 
+/// The sigmoid and its derivative, without the difference of numbers that are nearly the same.
 #[inline(always)]
-fn sigmoid<T: Real>(x: T) -> T {
-    T::one() / (T::one() + (T::zero() - x).exponential())
+fn sigmoid<T: Real>(x: T) -> (T, T) {
+    let negative = x < T::zero();
+    let small = (if negative { x } else { T::zero() - x }).exponential();
+    let large = T::one() / (T::one() + small);
+    let value = if negative { small * large } else { large };
+    (value, small * large * large)
 }
 
 /// What [`Activation::GeluTanh`] is the product of `x` with the sigmoid of, and its derivative.
@@ -64,25 +69,25 @@ impl Unit for Gelu {
 impl Unit for GeluTanh {
     #[inline(always)]
     fn value<T: Real>(x: T) -> T {
-        x * sigmoid(cubic(x).0)
+        x * sigmoid(cubic(x).0).0
     }
     #[inline(always)]
     fn slope<T: Real>(x: T) -> T {
         let (inner, slope) = cubic(x);
-        let s = sigmoid(inner);
-        s + x * s * (T::one() - s) * slope
+        let (value, change) = sigmoid(inner);
+        value + x * change * slope
     }
 }
 
 impl Unit for QuickGelu {
     #[inline(always)]
     fn value<T: Real>(x: T) -> T {
-        x * sigmoid(T::from_f64(QUICK) * x)
+        x * sigmoid(T::from_f64(QUICK) * x).0
     }
     #[inline(always)]
     fn slope<T: Real>(x: T) -> T {
-        let s = sigmoid(T::from_f64(QUICK) * x);
-        s + T::from_f64(QUICK) * x * s * (T::one() - s)
+        let (value, change) = sigmoid(T::from_f64(QUICK) * x);
+        value + T::from_f64(QUICK) * x * change
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn exponential(x: f32) -> f32 {
     if x > LARGEST { f32::INFINITY } else { y }
 }
 
-/// The normal distribution: its cumulative function, within 1e-7, and its density.
+/// The normal distribution: its cumulative function, and its density, within 2.5e-7.
 ///
 /// Formula 7.1.26 of Abramowitz and Stegun's handbook (1964).
 #[inline(always)]
@@ -79,13 +79,13 @@ mod tests {
     }
 
     #[test]
-    fn the_normal_distribution_is_right_within_1e_7() {
+    fn the_normal_distribution_is_right_within_a_quarter_of_a_millionth() {
         for i in -12_000..12_000 {
             let x = i as f32 * 1e-3;
             let (below, density) = normal(x);
             let (expected, expected_density) = f64::from(x).normal();
-            assert!((f64::from(below) - expected).abs() < 1.4e-7, "{x}");
-            assert!((f64::from(density) - expected_density).abs() < 1e-7, "{x}");
+            assert!((f64::from(below) - expected).abs() < 2.5e-7, "{x}");
+            assert!((f64::from(density) - expected_density).abs() < 2.5e-7, "{x}");
         }
         assert!(normal(f32::NAN).0.is_nan());
     }

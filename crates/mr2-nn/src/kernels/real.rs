@@ -14,7 +14,7 @@ pub(crate) trait Real: WithDType {
     fn f32s_mut(values: &mut [Self]) -> Option<&mut [f32]>;
     /// e^x: f32 without branches, to be vectorised; f64 as the standard library has it.
     fn exponential(self) -> Self;
-    /// The normal distribution's cumulative function and density: f32 within 1e-7, without branches.
+    /// The normal distribution's cumulative function and density: f32 within 2.5e-7, without branches.
     fn normal(self) -> (Self, Self);
     fn square_root(self) -> Self;
     fn logarithm(self) -> Self;

@@ -5,6 +5,8 @@
 //! in the last: one has fused multiply-adds, another has not.)
 
 mod panels;
+#[cfg(test)]
+mod tests;
 mod tile;
 
 pub(crate) use panels::Panels;
