@@ -85,7 +85,10 @@ mod tests {
             let (below, density) = normal(x);
             let (expected, expected_density) = f64::from(x).normal();
             assert!((f64::from(below) - expected).abs() < 2.5e-7, "{x}");
-            assert!((f64::from(density) - expected_density).abs() < 2.5e-7, "{x}");
+            assert!(
+                (f64::from(density) - expected_density).abs() < 2.5e-7,
+                "{x}"
+            );
         }
         assert!(normal(f32::NAN).0.is_nan());
     }

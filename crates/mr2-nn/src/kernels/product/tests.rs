@@ -59,7 +59,10 @@ fn expected(lhs: Matrix<'_, f32>, rhs: Matrix<'_, f32>, initial: &[f32]) -> (Vec
 fn check(what: &str, found: &[f32], expected: &[f64], scale: f64) {
     for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
         let error = (f64::from(found) - expected).abs();
-        assert!(error <= 1e-6 * scale, "{what} [{i}]: {found} instead of {expected}");
+        assert!(
+            error <= 1e-6 * scale,
+            "{what} [{i}]: {found} instead of {expected}"
+        );
     }
 }
 
@@ -115,7 +118,11 @@ fn the_transposed_panels_are_those_of_the_transposed_matrix() {
             let turned = Panels::new(isa, rhs, &pool).transposed(&pool);
             let direct = Panels::new(isa, rhs.transposed(), &pool);
             for panel in 0..depth.div_ceil(direct.width()) {
-                assert_eq!(turned.panel(panel), direct.panel(panel), "{isa:?} {depth} {cols}");
+                assert_eq!(
+                    turned.panel(panel),
+                    direct.panel(panel),
+                    "{isa:?} {depth} {cols}"
+                );
             }
         }
     }
@@ -125,8 +132,15 @@ fn the_transposed_panels_are_those_of_the_transposed_matrix() {
 fn the_epilogue_follows_the_product() {
     let pool = Arc::new(Pool::default());
     let [rows, cols, depth] = [29, 45, 800];
-    let (a, b, bias) = (values(rows * depth, 1), values(depth * cols, 2), values(cols, 3));
-    let (lhs, rhs) = (matrix(&a, rows, depth, false), matrix(&b, depth, cols, true));
+    let (a, b, bias) = (
+        values(rows * depth, 1),
+        values(depth * cols, 2),
+        values(cols, 3),
+    );
+    let (lhs, rhs) = (
+        matrix(&a, rows, depth, false),
+        matrix(&b, depth, cols, true),
+    );
     for &isa in Isa::available() {
         let panels = Panels::new(isa, rhs, &pool);
         let run = |activation, keep: bool| {

@@ -196,9 +196,8 @@ unsafe fn from_group<V: Vector, const ROWS: usize>(
     mut panel: *const f32,
 ) {
     let mut left = depth;
-    while left > 0 {
-        let count = if left >= UNROLL { UNROLL } else { 1 };
-        for element in 0..count {
+    while left >= UNROLL {
+        for element in 0..UNROLL {
             // SAFETY: passed on to the caller; elements below the depth.
             unsafe {
                 add_products::<V, ROWS>(
@@ -209,9 +208,20 @@ unsafe fn from_group<V: Vector, const ROWS: usize>(
                 );
             }
         }
-        column = column.wrapping_add(count * GROUP);
-        panel = panel.wrapping_add(count * VECTORS * V::LANES);
-        left -= count;
+        column = column.wrapping_add(UNROLL * GROUP);
+        panel = panel.wrapping_add(UNROLL * VECTORS * V::LANES);
+        left -= UNROLL;
+    }
+    for element in 0..left {
+        // SAFETY: as above.
+        unsafe {
+            add_products::<V, ROWS>(
+                sums,
+                #[inline(always)]
+                |row| column.wrapping_add(element * GROUP + row),
+                panel.add(element * VECTORS * V::LANES),
+            );
+        }
     }
 }
 
