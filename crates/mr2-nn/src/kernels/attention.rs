@@ -11,14 +11,12 @@ use super::pool::{Pool, PoolBuf};
 use super::real::Real;
 use super::right::{Add, Right};
 use super::simd::vectorise;
+use super::softmax::{dot, softmax};
 use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Scores of a block of rows: 512 KiB of f32, of which the backward pass has two.
 const SCORES: usize = 1 << 17;
-
-/// Partial results of a row, in one order on every instruction set.
-const LANES: usize = 16;
 
 /// Sizes of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,38 +166,6 @@ impl Heads {
     }
 }
 
-/// Scaled scores of one row to probabilities; returns the logarithm of the sum of exponentials.
-#[inline(always)]
-fn softmax<T: Real>(scores: &mut [T], scale: T) -> T {
-    let mut lanes = [scores[0]; LANES];
-    let (whole, rest) = scores.as_chunks::<LANES>();
-    for chunk in whole {
-        for (max, &score) in lanes.iter_mut().zip(chunk) {
-            *max = if score > *max { score } else { *max };
-        }
-    }
-    let larger = |max: T, &score: &T| if score > max { score } else { max };
-    let max = rest
-        .iter()
-        .fold(lanes.iter().fold(scores[0], larger), larger);
-    let mut lanes = [T::zero(); LANES];
-    let (whole, rest) = scores.as_chunks_mut::<LANES>();
-    for chunk in whole {
-        for (sum, score) in lanes.iter_mut().zip(chunk) {
-            *score = ((*score - max) * scale).exponential();
-            *sum += *score;
-        }
-    }
-    for (sum, score) in lanes.iter_mut().zip(rest) {
-        *score = ((*score - max) * scale).exponential();
-        *sum += *score;
-    }
-    let sum = lanes.iter().fold(T::zero(), |sum, &lane| sum + lane);
-    let factor = T::one() / sum;
-    scores.iter_mut().for_each(|score| *score *= factor);
-    max * scale + sum.logarithm()
-}
-
 /// What the backward pass of one head of one image reads.
 struct Head<'a, T: Real> {
     sizes: Heads,
@@ -276,17 +242,6 @@ impl<T: Real> Head<'_, T> {
             },
         );
     }
-}
-
-#[inline(always)]
-fn dot<T: Real>(a: &[T], b: &[T]) -> T {
-    let mut lanes = [T::zero(); LANES];
-    for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
-        for ((sum, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    lanes.iter().fold(T::zero(), |sum, &lane| sum + lane)
 }
 
 fn rows_of<T>(matrix: Matrix<'_, T>, first: usize, count: usize) -> Matrix<'_, T> {

@@ -25,6 +25,7 @@ pub(crate) mod product;
 pub(crate) mod real;
 mod right;
 pub(crate) mod simd;
+mod softmax;
 pub(crate) mod tokens;
 #[cfg(target_arch = "x86_64")]
 mod transpose;

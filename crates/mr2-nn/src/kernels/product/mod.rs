@@ -4,7 +4,9 @@
 //! that neither the cut into tasks nor the number of threads changes a bit. (The instruction sets differ
 //! in the last: one has fused multiply-adds, another has not.)
 
+mod block;
 mod panels;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -15,11 +17,11 @@ use super::activation::Activation;
 use super::matmul::Matrix;
 use super::pool::Pool;
 use super::simd::vectorise;
-use super::vector::{Kernel, Vector};
+use block::Block;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
-use tile::{GROUP, Lhs, Out};
+use tile::{GROUP, Lhs};
 
 /// Depth of a block: a task's rows and a panel fit the second-level cache together. A longer
 /// visit to each tile is worth more than a panel in the first-level cache (measured: 256 is 5 % slower).
@@ -260,52 +262,5 @@ impl<'a> Job<'a> {
                 }
             },
         );
-    }
-}
-
-/// Some rows times some panels, at some depths.
-struct Block<'a> {
-    job: Job<'a>,
-    lhs: Lhs,
-    rows: Range<usize>,
-    panels: Range<usize>,
-    depth: Range<usize>,
-}
-
-impl Kernel for Block<'_> {
-    #[inline(always)]
-    // SAFETY: the caller vouches for rows, panels and depth.
-    unsafe fn run<V: Vector>(self) {
-        let Self {
-            job,
-            lhs,
-            rows,
-            panels,
-            depth,
-        } = self;
-        let width = job.panels.width();
-        let (first, last) = (depth.start == 0, depth.end == job.panels.depth);
-        for index in panels {
-            let at = rows.start * job.out_step + index * width;
-            let initial = if first { job.initial.0 } else { job.out.0 };
-            let out = Out {
-                // SAFETY: the first element of the task's rows and this panel.
-                start: unsafe { job.out.0.add(at) },
-                step: job.out_step,
-                initial: match initial.is_null() {
-                    true => initial,
-                    // SAFETY: as above.
-                    false => unsafe { initial.add(at) },
-                },
-                initial_step: job.out_step,
-                valid: width.min(job.panels.cols - index * width),
-            };
-            let panel = job.panels.panel(index)[depth.start * width..].as_ptr();
-            // SAFETY: passed on to the caller.
-            unsafe { tile::rows::<V>(rows.len(), depth.len(), lhs, panel, out) }
-            if last {
-                job.finish(rows.clone(), index);
-            }
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! The inner loop of a matrix product: a few rows times two vectors of columns, kept in registers.
 
+use super::store::{Out, store};
 use crate::kernels::vector::Vector;
 
 /// Vectors of columns of a panel: two, so that a panel of a few hundred rows stays near the core while
@@ -8,9 +9,6 @@ pub(super) const VECTORS: usize = 2;
 
 /// Elements of the depth for which addresses are constants.
 const UNROLL: usize = 4;
-
-/// Columns of a panel of the widest vectors.
-const WIDEST: usize = 32;
 
 /// Rows that a tile may have; the first that fits is taken.
 const ROWS: [usize; 6] = [12, 8, 6, 4, 2, 1];
@@ -30,7 +28,7 @@ pub(super) enum Lhs {
 impl Lhs {
     /// From `row` on; a tile does not cross the border of a group.
     #[inline(always)]
-    fn from_row(self, row: usize) -> Self {
+    fn at_row(self, row: usize) -> Self {
         match self {
             Self::Rows { start, step } => Self::Rows {
                 start: start.wrapping_add(row * step),
@@ -42,18 +40,6 @@ impl Lhs {
             },
         }
     }
-}
-
-/// Where a block's sums go.
-#[derive(Clone, Copy)]
-pub(super) struct Out {
-    pub(super) start: *mut f32,
-    pub(super) step: usize,
-    /// What the sums are added to, if anything; it may be the output itself.
-    pub(super) initial: *const f32,
-    pub(super) initial_step: usize,
-    /// Columns of the panel that exist.
-    pub(super) valid: usize,
 }
 
 /// All rows of a block times one panel.
@@ -75,7 +61,7 @@ pub(super) unsafe fn rows<V: Vector>(
         .filter(|size| size * VECTORS <= V::ACCUMULATORS)
     {
         while row + size <= rows {
-            let lhs = lhs.from_row(row);
+            let lhs = lhs.at_row(row);
             let out = Out {
                 // SAFETY: rows of the block.
                 start: unsafe { out.start.add(row * out.step) },
@@ -260,57 +246,6 @@ unsafe fn add_products<V: Vector, const ROWS: usize>(
             let value = V::splat(lhs(row));
             for v in 0..VECTORS {
                 sums[row][v] = sums[row][v].add_product(value, columns[v]);
-            }
-        }
-    }
-}
-
-/// # Safety
-/// As [`rows`].
-#[inline(always)]
-unsafe fn store<V: Vector, const ROWS: usize>(sums: &[[V; VECTORS]; ROWS], out: Out) {
-    if out.valid == VECTORS * V::LANES {
-        // SAFETY: passed on to the caller.
-        return unsafe { store_whole::<V, ROWS>(sums, out) };
-    }
-    // A partial panel goes through memory: an index that is not known would drive the sums out of registers.
-    let mut copy = [[0f32; WIDEST]; ROWS];
-    let whole = Out {
-        start: copy.as_mut_ptr().cast(),
-        step: WIDEST,
-        initial: std::ptr::null(),
-        ..out
-    };
-    // SAFETY: the copy has room for all rows and the widest vectors.
-    unsafe { store_whole::<V, ROWS>(sums, whole) };
-    for (row, sums) in copy.iter().enumerate() {
-        for (column, &sum) in sums.iter().enumerate().take(out.valid) {
-            // SAFETY: columns that exist.
-            unsafe {
-                let initial = match out.initial.is_null() {
-                    true => 0.0,
-                    false => *out.initial.add(row * out.initial_step + column),
-                };
-                *out.start.add(row * out.step + column) = initial + sum;
-            }
-        }
-    }
-}
-
-/// # Safety
-/// As [`rows`], with all columns.
-#[inline(always)]
-#[allow(clippy::needless_range_loop)]
-unsafe fn store_whole<V: Vector, const ROWS: usize>(sums: &[[V; VECTORS]; ROWS], out: Out) {
-    for row in 0..ROWS {
-        for v in 0..VECTORS {
-            // SAFETY: passed on to the caller.
-            unsafe {
-                let mut sum = sums[row][v];
-                if !out.initial.is_null() {
-                    sum = V::load(out.initial.add(row * out.initial_step + v * V::LANES)).add(sum);
-                }
-                sum.store(out.start.add(row * out.step + v * V::LANES));
             }
         }
     }
