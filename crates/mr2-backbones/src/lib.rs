@@ -9,9 +9,11 @@
 //! - [`cifar_resnet`]: ResNet-8 to ResNet-110 for small images, shortcuts A and B.
 //! - [`preact_resnet`]: the same with pre-activation blocks.
 //! - [`wide_resnet`]: WRN-d-k with dropout.
+//! - [`vit`]: Vision Transformers.
 //! - [`head`]: the linear and the cosine head.
 //!
-//! Any number of input channels and any image size will do: the last feature map is averaged.
+//! Any number of input channels will do, and for residual nets any image size: the last feature map is
+//! averaged. A transformer takes the one size that its positions fit ([`Entry::image_size`]).
 //! Parameters have the names of the PyTorch implementation that each module cites, so that its state
 //! dicts load ([`mr2_nn::params::ParamStore::load`]). What they start from is said there too; it is
 //! drawn from the seed of the `ParamStore` and the parameter's name.
@@ -48,6 +50,7 @@ mod preact_block;
 pub mod preact_resnet;
 pub mod registry;
 mod stages;
+pub mod vit;
 pub mod wide_resnet;
 
 pub use candle_core;

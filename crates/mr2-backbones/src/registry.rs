@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cifar_resnet::{CifarResNet, CifarResNetConfig, Shortcut};
 use crate::head::Head;
 use crate::preact_resnet::{PreActResNet, PreActResNetConfig};
+use crate::vit::{Pooling, Vit, VitConfig};
 use crate::wide_resnet::{WideResNet, WideResNetConfig};
 
 /// What an architecture leaves open.
@@ -36,6 +37,8 @@ pub struct Entry {
     pub parameters: usize,
     /// Whether [`BuildConfig::dropout`] has an effect.
     pub has_dropout: bool,
+    /// Height and width of the only images it takes; nothing where any will do.
+    pub image_size: Option<usize>,
     architecture: Architecture,
 }
 
@@ -44,6 +47,7 @@ enum Architecture {
     Cifar { depth: usize, shortcut: Shortcut },
     PreAct { depth: usize },
     Wide { depth: usize, widen: usize },
+    Vit { dim: usize, heads: usize },
 }
 
 const RESNET: &str = "He et al. 2015, arXiv 1512.03385";
@@ -62,6 +66,7 @@ const fn resnet(name: &'static str, depth: usize, shortcut: Shortcut, parameters
         source: RESNET,
         parameters,
         has_dropout: false,
+        image_size: None,
         architecture,
     }
 }
@@ -75,6 +80,7 @@ const fn preact(name: &'static str, depth: usize, parameters: usize) -> Entry {
         source: PREACT,
         parameters,
         has_dropout: false,
+        image_size: None,
         architecture,
     }
 }
@@ -88,11 +94,30 @@ const fn wide(name: &'static str, depth: usize, widen: usize, parameters: usize)
         source: WIDE,
         parameters,
         has_dropout: true,
+        image_size: None,
         architecture,
     }
 }
 
-static ENTRIES: [Entry; 21] = [
+/// Image, patch, depth and ratio of the paper's vision transformers of 16 x 16 patches.
+const VIT_IMAGE: usize = 224;
+const VIT_PATCH: usize = 16;
+const VIT_DEPTH: usize = 12;
+const VIT_MLP_RATIO: usize = 4;
+
+const fn vit(name: &'static str, dim: usize, heads: usize, parameters: usize) -> Entry {
+    Entry {
+        name,
+        summary: "vision transformer for images of 224 x 224 pixels, patches of 16 x 16",
+        source: "Dosovitskiy et al. 2020, arXiv 2010.11929",
+        parameters,
+        has_dropout: false,
+        image_size: Some(VIT_IMAGE),
+        architecture: Architecture::Vit { dim, heads },
+    }
+}
+
+static ENTRIES: [Entry; 24] = [
     resnet("resnet8", 8, Shortcut::A, 75_290),
     resnet("resnet20", 20, Shortcut::A, 269_722),
     resnet("resnet32", 32, Shortcut::A, 464_154),
@@ -114,6 +139,9 @@ static ENTRIES: [Entry; 21] = [
     wide("wrn-28-2", 28, 2, 1_467_610),
     wide("wrn-28-10", 28, 10, 36_479_194),
     wide("wrn-40-2", 40, 2, 2_243_546),
+    vit("vit-ti16", 192, 3, 5_526_346),
+    vit("vit-s16", 384, 6, 21_669_514),
+    vit("vit-b16", 768, 12, 85_806_346),
 ];
 
 /// All architectures.
@@ -171,5 +199,18 @@ pub fn build(name: &str, config: &BuildConfig, vb: VarBuilder) -> Result<Box<dyn
             config,
             vb,
         )?),
+        Architecture::Vit { dim, heads } => {
+            let net = VitConfig {
+                image_size: VIT_IMAGE,
+                patch: VIT_PATCH,
+                dim,
+                depth: VIT_DEPTH,
+                heads,
+                mlp_dim: VIT_MLP_RATIO * dim,
+                qkv_bias: true,
+                pooling: Pooling::Class,
+            };
+            Box::new(Vit::new(&net, config, vb)?)
+        }
     })
 }

@@ -21,8 +21,12 @@ fn config(channels: usize, dropout: f64) -> BuildConfig {
 }
 
 fn images(channels: usize) -> Tensor {
-    let shape = (2, channels, 8, 8);
-    let values = (0..shape.0 * channels * 64)
+    images_of(channels, 8)
+}
+
+fn images_of(channels: usize, size: usize) -> Tensor {
+    let shape = (2, channels, size, size);
+    let values = (0..2 * channels * size * size)
         .map(|i| rng::normal(5, i as u64) as f32)
         .collect();
     Tensor::from_vec::<_, f32>(values, shape, &Device::Cpu).unwrap()
@@ -95,7 +99,12 @@ fn every_backbone_trains_and_its_logits_are_the_head_of_its_features() {
             let store = ParamStore::new(2, DType::F32, &Device::Cpu);
             let config = config(channels, dropout);
             let model = build(entry.name, &config, store.var_builder()).unwrap();
-            check_backbone(model.as_ref(), &store, entry.name, &images(channels));
+            check_backbone(
+                model.as_ref(),
+                &store,
+                entry.name,
+                &images_of(channels, entry.image_size.unwrap_or(8)),
+            );
         }
     }
 }

@@ -1,10 +1,11 @@
-//! What Candle lacks for training convolutional nets: layers, optimisers, schedules and one
+//! What Candle lacks for training image models: layers, optimisers, schedules and one
 //! backward, with PyTorch's semantics.
 //!
 //! - [`graph`]: a [`Ctx`](graph::Ctx) holds what a training step needs, an [`Act`](graph::Act) is
 //!   the handle of an activation. Activations live outside Candle, in buffers that are used again
 //!   every step; features, logits, losses and anything else are ordinary Candle tensors.
-//! - [`layers`]: convolution, batch norm, pooling, dropout and heads, built from a candle-nn
+//! - [`layers`]: convolution, batch norm, pooling, dropout and heads; linear layers, layer norm and
+//!   attention on sequences ([`Ctx::enter_tokens`](graph::Ctx::enter_tokens)); built from a candle-nn
 //!   `VarBuilder`. [`layers::AsModule`] makes a candle-nn `Module` of any of them.
 //! - [`params`]: an ordered, seeded store behind a `VarBuilder`, which keeps buffers apart.
 //! - [`optim`], [`schedule`]: SGD and AdamW with parameter groups, clipping, learning rates as

@@ -43,6 +43,39 @@ impl Act {
         edges::mean_hw(self)
     }
 
+    /// The activation as sequences, (batch, tokens, features), a token being a pixel; gradients flow through.
+    ///
+    /// # Shapes
+    /// Returns (batch, height x width, channels).
+    ///
+    /// # Errors
+    /// Those of Candle's graph.
+    pub fn to_tokens(&self) -> Result<Tensor> {
+        edges::to_tokens(self)
+    }
+
+    /// One token of each sequence, for instance the class token, as an ordinary tensor.
+    ///
+    /// # Shapes
+    /// Returns (batch, channels).
+    ///
+    /// # Errors
+    /// An index that is no token's.
+    pub fn token(&self, index: usize) -> Result<Tensor> {
+        edges::mean_tokens(self, index, Some(1))
+    }
+
+    /// The mean of all tokens from number `first` on, as an ordinary tensor.
+    ///
+    /// # Shapes
+    /// Returns (batch, channels).
+    ///
+    /// # Errors
+    /// A `first` that leaves no token.
+    pub fn mean_tokens(&self, first: usize) -> Result<Tensor> {
+        edges::mean_tokens(self, first, None)
+    }
+
     /// The sum of two activations of one shape.
     ///
     /// # Errors

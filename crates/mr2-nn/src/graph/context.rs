@@ -152,6 +152,18 @@ impl Ctx {
         super::edges::enter(&self.core, images)
     }
 
+    /// Takes sequences into the graph, as [`Ctx::enter`] takes images: the layers of a transformer work on
+    /// activations of one row of pixels, its tokens.
+    ///
+    /// # Shapes
+    /// `tokens`: (batch, tokens, features); the activation is (batch, features, 1, tokens).
+    ///
+    /// # Errors
+    /// As [`Ctx::enter`].
+    pub fn enter_tokens(&self, tokens: &Tensor) -> Result<Act> {
+        super::edges::enter_tokens(&self.core, tokens)
+    }
+
     /// Candle's backward, with the gradients of the layers' parameters added to its result.
     ///
     /// The only backward to call on a loss that was computed through layers; `loss.backward()` is

@@ -8,6 +8,7 @@ use super::values::with_values;
 use crate::kernels::elementwise::{mean_pixels, spread_pixels};
 use crate::kernels::layout::{to_channels_first, to_channels_last};
 use crate::kernels::pool::lock;
+use crate::kernels::tokens::{mean_tokens as mean_tokens_of, spread_tokens};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,16 @@ use std::sync::{Arc, Mutex};
 struct Enter<T: InHandle> {
     core: Arc<Core>,
     slot: Arc<Slot<T>>,
+    order: Order,
+}
+
+/// Where a tensor has its channels.
+#[derive(Clone, Copy)]
+enum Order {
+    /// (batch, channels, height, width).
+    ChannelsFirst,
+    /// (batch, tokens, channels), the order of activations.
+    ChannelsLast,
 }
 
 impl<T: InHandle> CustomOp2 for Enter<T> {
@@ -49,7 +60,12 @@ impl<T: InHandle> CustomOp2 for Enter<T> {
         let gradient = gradient.into_values(&self.core);
         let mut values = vec![T::zero(); gradient.len()];
         let shape = self.slot.shape;
-        to_channels_first(&gradient, &mut values, shape.channels, shape.pixels());
+        match self.order {
+            Order::ChannelsFirst => {
+                to_channels_first(&gradient, &mut values, shape.channels, shape.pixels());
+            }
+            Order::ChannelsLast => values.copy_from_slice(&gradient),
+        }
         let gradient = Tensor::from_vec(values, images.shape(), images.device())?;
         Ok((Some(gradient), None))
     }
@@ -62,39 +78,74 @@ pub(super) fn enter(core: &Arc<Core>, images: &Tensor) -> Result<Act> {
             images.dims()
         );
     };
-    if images.elem_count() == 0 {
-        bail!("images: no dimension may be empty, got {:?}", images.dims());
-    }
-    if images.dtype() != core.dtype {
-        bail!(
-            "images: expected {:?}, got {:?}",
-            core.dtype,
-            images.dtype()
-        );
-    }
-    if !images.device().is_cpu() {
-        bail!(
-            "images: expected a tensor on the CPU, got one on {:?}",
-            images.device()
-        );
-    }
     let shape = Shape4 {
         batch,
         channels,
         height,
         width,
     };
+    enter_in(core, images, "images", shape, Order::ChannelsFirst)
+}
+
+pub(super) fn enter_tokens(core: &Arc<Core>, tokens: &Tensor) -> Result<Act> {
+    let Ok((batch, width, channels)) = tokens.dims3() else {
+        bail!(
+            "tokens: expected (batch, tokens, features), got {:?}",
+            tokens.dims()
+        );
+    };
+    let shape = Shape4 {
+        batch,
+        channels,
+        height: 1,
+        width,
+    };
+    enter_in(core, tokens, "tokens", shape, Order::ChannelsLast)
+}
+
+fn enter_in(
+    core: &Arc<Core>,
+    values: &Tensor,
+    what: &str,
+    shape: Shape4,
+    order: Order,
+) -> Result<Act> {
+    if values.elem_count() == 0 {
+        bail!("{what}: no dimension may be empty, got {:?}", values.dims());
+    }
+    if values.dtype() != core.dtype {
+        bail!(
+            "{what}: expected {:?}, got {:?}",
+            core.dtype,
+            values.dtype()
+        );
+    }
+    if !values.device().is_cpu() {
+        bail!(
+            "{what}: expected a tensor on the CPU, got one on {:?}",
+            values.device()
+        );
+    }
     match core.dtype {
-        DType::F64 => enter_as::<f64>(core, images, shape),
-        _ => enter_as::<f32>(core, images, shape),
+        DType::F64 => enter_as::<f64>(core, values, what, shape, order),
+        _ => enter_as::<f32>(core, values, what, shape, order),
     }
 }
 
-fn enter_as<T: InHandle>(core: &Arc<Core>, images: &Tensor, shape: Shape4) -> Result<Act> {
+fn enter_as<T: InHandle>(
+    core: &Arc<Core>,
+    images: &Tensor,
+    what: &str,
+    shape: Shape4,
+    order: Order,
+) -> Result<Act> {
     let images = images.contiguous()?;
     let mut data = core.pool.take::<T>(shape.elements());
-    with_values(&images, "images", |values| {
-        to_channels_last(values, &mut data, shape.channels, shape.pixels());
+    with_values(&images, what, |values| match order {
+        Order::ChannelsFirst => {
+            to_channels_last(values, &mut data, shape.channels, shape.pixels());
+        }
+        Order::ChannelsLast => data.copy_from_slice(values),
     })?;
     let tracked = core.is_train() && images.track_op();
     let slot = Slot::new(shape, data, tracked);
@@ -105,6 +156,7 @@ fn enter_as<T: InHandle>(core: &Arc<Core>, images: &Tensor, shape: Shape4) -> Re
             Enter {
                 core: core.clone(),
                 slot,
+                order,
             },
         )?),
         false => None,
@@ -123,6 +175,10 @@ enum Exit {
     All,
     /// The mean over pixels, (batch, channels).
     MeanPixels,
+    /// The whole activation, (batch, tokens, channels).
+    Tokens,
+    /// The mean of some tokens (the first, and how many), (batch, channels).
+    MeanTokens([usize; 2]),
 }
 
 /// From a token to a tensor; backwards, from the tensor's gradient to that of the slot.
@@ -138,7 +194,8 @@ impl Exit {
     fn shape(self, shape: Shape4) -> Shape {
         match self {
             Self::All => Shape::from(shape.dims()),
-            Self::MeanPixels => Shape::from((shape.batch, shape.channels)),
+            Self::Tokens => Shape::from((shape.batch, shape.pixels(), shape.channels)),
+            Self::MeanPixels | Self::MeanTokens(_) => Shape::from((shape.batch, shape.channels)),
         }
     }
 
@@ -151,6 +208,11 @@ impl Exit {
                 values
             }
             Self::MeanPixels => mean_pixels(slot.data(), shape.channels, shape.pixels()),
+            Self::Tokens => slot.data().to_vec(),
+            Self::MeanTokens(which) => {
+                let length = shape.channels * shape.pixels();
+                mean_tokens_of(slot.data(), shape.channels, length, which)
+            }
         }
     }
 
@@ -158,6 +220,11 @@ impl Exit {
         match self {
             Self::All => to_channels_last(gradient, out, shape.channels, shape.pixels()),
             Self::MeanPixels => spread_pixels(gradient, shape.channels, shape.pixels(), out),
+            Self::Tokens => out.copy_from_slice(gradient),
+            Self::MeanTokens(which) => {
+                let length = shape.channels * shape.pixels();
+                spread_tokens(gradient, shape.channels, length, which, out);
+            }
         }
     }
 }
@@ -167,6 +234,8 @@ impl<T: InHandle> CustomOp1 for Leave<T> {
         match self.exit {
             Exit::All => "to-tensor",
             Exit::MeanPixels => "mean-hw",
+            Exit::Tokens => "to-tokens",
+            Exit::MeanTokens(_) => "mean-tokens",
         }
     }
 
@@ -197,6 +266,20 @@ pub(super) fn to_tensor(x: &Act) -> Result<Tensor> {
 
 pub(super) fn mean_hw(x: &Act) -> Result<Tensor> {
     with_slot!(x, slot => leave(x, slot, Exit::MeanPixels))
+}
+
+pub(super) fn to_tokens(x: &Act) -> Result<Tensor> {
+    with_slot!(x, slot => leave(x, slot, Exit::Tokens))
+}
+
+/// `count` tokens from `first` on, or all of them.
+pub(super) fn mean_tokens(x: &Act, first: usize, count: Option<usize>) -> Result<Tensor> {
+    let tokens = x.handle.shape().pixels();
+    if first >= tokens {
+        bail!("token {first}: the sequences have {tokens} tokens");
+    }
+    let which = [first, count.unwrap_or(tokens - first)];
+    with_slot!(x, slot => leave(x, slot, Exit::MeanTokens(which)))
 }
 
 fn leave<T: InHandle>(x: &Act, slot: &Arc<Slot<T>>, exit: Exit) -> Result<Tensor> {

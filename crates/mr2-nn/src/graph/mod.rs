@@ -10,7 +10,8 @@
 //!   backward, [`Ctx::backward`].
 //! - [`Act`] is the handle of an activation. It lives until its last handle and the graph that
 //!   needs it are dropped; then its buffer goes back to the pool.
-//! - [`Ctx::enter`], [`Act::to_tensor`] and [`Act::mean_hw`] are the edges to ordinary tensors.
+//! - [`Ctx::enter`], [`Act::to_tensor`] and [`Act::mean_hw`] are the edges to ordinary tensors; sequences have
+//!   [`Ctx::enter_tokens`], [`Act::to_tokens`], [`Act::token`] and [`Act::mean_tokens`].
 //!
 //! Parameters are no inputs of the operations: their gradients are summed in the context under the
 //! parameter's `TensorId` and added to the `GradStore` at the end. A weight used by two layers, or by

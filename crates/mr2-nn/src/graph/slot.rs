@@ -203,6 +203,18 @@ impl<T: Real> Slot<T> {
         })
     }
 
+    /// Lets `write` fill in a contribution: it is told whether to add to what is there or to overwrite it.
+    pub(crate) fn write_gradient(
+        &self,
+        core: &Core,
+        write: impl FnOnce(&mut [T], bool),
+    ) -> Result<()> {
+        self.complete_gradient(core, |sum| {
+            write(sum.values, !sum.fresh);
+            None
+        })
+    }
+
     /// Lets `add` write the first contribution or add another. With the last one it may do the pass of
     /// the batch norm behind, and return its sums.
     pub(crate) fn complete_gradient(

@@ -43,7 +43,7 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
-    fn fits(&self) -> bool {
+    pub(super) fn fits(&self) -> bool {
         last(self.rows, self.cols, self.row_stride, self.col_stride) < self.data.len()
     }
 }

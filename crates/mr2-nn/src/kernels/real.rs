@@ -1,7 +1,9 @@
 //! The two element types of activations.
 
+use super::exponential;
 use super::pool::{Pool, Shelf};
 use candle_core::WithDType;
+use candle_core::cpu::erf::erf_f64;
 
 /// `f32` or `f64`: what activations, their gradients and the parameters of layers are made of.
 pub(crate) trait Real: WithDType {
@@ -10,6 +12,12 @@ pub(crate) trait Real: WithDType {
     /// The values where they are f32, for kernels that only those have.
     fn f32s(values: &[Self]) -> Option<&[f32]>;
     fn f32s_mut(values: &mut [Self]) -> Option<&mut [f32]>;
+    /// e^x: f32 without branches, to be vectorised; f64 as the standard library has it.
+    fn exponential(self) -> Self;
+    /// The normal distribution's cumulative function and density: f32 within 2.5e-7, without branches.
+    fn normal(self) -> (Self, Self);
+    fn square_root(self) -> Self;
+    fn logarithm(self) -> Self;
 }
 
 impl Real for f32 {
@@ -22,6 +30,21 @@ impl Real for f32 {
     fn f32s_mut(values: &mut [f32]) -> Option<&mut [f32]> {
         Some(values)
     }
+    #[inline(always)]
+    fn exponential(self) -> f32 {
+        exponential::exponential(self)
+    }
+    #[inline(always)]
+    fn normal(self) -> (f32, f32) {
+        exponential::normal(self)
+    }
+    #[inline(always)]
+    fn square_root(self) -> f32 {
+        self.sqrt()
+    }
+    fn logarithm(self) -> f32 {
+        self.ln()
+    }
 }
 
 impl Real for f64 {
@@ -33,5 +56,21 @@ impl Real for f64 {
     }
     fn f32s_mut(_: &mut [f64]) -> Option<&mut [f32]> {
         None
+    }
+    fn exponential(self) -> f64 {
+        self.exp()
+    }
+    fn normal(self) -> (f64, f64) {
+        let scale = (2.0 * std::f64::consts::PI).sqrt();
+        (
+            0.5 * (1.0 + erf_f64(self * std::f64::consts::FRAC_1_SQRT_2)),
+            (-0.5 * self * self).exp() / scale,
+        )
+    }
+    fn square_root(self) -> f64 {
+        self.sqrt()
+    }
+    fn logarithm(self) -> f64 {
+        self.ln()
     }
 }

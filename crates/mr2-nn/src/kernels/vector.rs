@@ -30,6 +30,19 @@ pub(crate) trait Vector: Copy {
     /// # Safety
     /// The instruction set of the type.
     unsafe fn add(self, other: Self) -> Self;
+    /// `LANES` rows of `LANES` elements, `from_step` apart, to as many columns.
+    ///
+    /// # Safety
+    /// The instruction set of the type; both blocks valid, and apart.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+        for row in 0..Self::LANES {
+            for col in 0..Self::LANES {
+                // SAFETY: passed on to the caller.
+                unsafe { *to.add(row * to_step + col) = *from.add(col * from_step + row) }
+            }
+        }
+    }
 }
 
 /// Work that is written once for all instruction sets. Implementations mark `run` as
@@ -172,7 +185,7 @@ mod x86 {
     }
 
     macro_rules! vector {
-        ($name:ident, $register:ident, $lanes:literal, $accumulators:literal, $zero:ident, $load:ident, $store:ident, $splat:ident, $fma:ident, $add:ident) => {
+        ($name:ident, $register:ident, $lanes:literal, $accumulators:literal, $zero:ident, $load:ident, $store:ident, $splat:ident, $fma:ident, $add:ident $(, $transpose:path)?) => {
             #[derive(Clone, Copy)]
             pub(super) struct $name($register);
 
@@ -209,6 +222,13 @@ mod x86 {
                 unsafe fn add(self, other: Self) -> Self {
                     unsafe { Self($add(self.0, other.0)) }
                 }
+                $(
+                    #[inline(always)]
+                    // SAFETY: see `Vector`.
+                    unsafe fn transpose(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+                        unsafe { $transpose(from, from_step, to, to_step) }
+                    }
+                )?
             }
         };
     }
@@ -223,7 +243,8 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_set1_ps,
         _mm512_fmadd_ps,
-        _mm512_add_ps
+        _mm512_add_ps,
+        crate::kernels::transpose::of_16
     );
     vector!(
         Ymm,

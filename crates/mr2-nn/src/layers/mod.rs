@@ -5,26 +5,34 @@
 //! seeded; built from a candle-nn `VarMap` it works as well, but Candle's CPU generator has no seed,
 //! so the initial values differ in every run.
 
+mod activation;
 mod as_module;
+mod attention;
 mod avg_pool;
 mod batch_norm;
 mod conv2d;
 mod conv_bn;
 mod cosine_linear;
 mod dropout;
+mod layer_norm;
 mod linear;
 mod max_pool;
 mod running_statistics;
+mod token_embedding;
 
+pub use activation::Activation;
 pub use as_module::AsModule;
+pub use attention::Attention;
 pub use avg_pool::AvgPool2d;
 pub use batch_norm::{BatchNorm2d, BatchNormConfig};
 pub use conv_bn::ConvBn;
 pub use conv2d::{Conv2d, Conv2dConfig};
 pub use cosine_linear::CosineLinear;
 pub use dropout::Dropout;
-pub use linear::linear;
+pub use layer_norm::LayerNorm;
+pub use linear::{Linear, linear};
 pub use max_pool::MaxPool2d;
+pub use token_embedding::{TokenEmbedding, TokenEmbeddingInit};
 
 use crate::graph::{Act, Ctx};
 use candle_core::{Result, Shape, Tensor, bail};

@@ -13,3 +13,5 @@ mod reference;
 mod semantics;
 /// Building inputs, running layers and comparing numbers.
 mod support;
+/// Layers of transformers (`tests/reference/nn_tokens.py`).
+mod tokens;

@@ -33,7 +33,7 @@ fn cases(fixture: &HashMap<String, Tensor>) -> BTreeSet<String> {
 }
 
 /// Kind and sizes of a case such as `conv-1-3-8`.
-fn parse(case: &str) -> (&str, Vec<usize>) {
+pub fn parse(case: &str) -> (&str, Vec<usize>) {
     let (kind, sizes) = case.split_once('-').unwrap();
     (
         kind,
@@ -43,7 +43,7 @@ fn parse(case: &str) -> (&str, Vec<usize>) {
 
 /// Runs every case in both element types; `run` gets the variables that the fixture has a gradient
 /// for, and returns the output.
-fn check_fixture(
+pub fn check_fixture(
     name: &str,
     run: impl Fn(&Ctx, &str, &HashMap<String, Var>, DType) -> Result<Tensor>,
 ) {
@@ -85,7 +85,7 @@ fn check_fixture(
     }
 }
 
-fn tensors(vars: &HashMap<String, Var>) -> HashMap<String, Tensor> {
+pub fn tensors(vars: &HashMap<String, Var>) -> HashMap<String, Tensor> {
     vars.iter()
         .map(|(name, var)| (name.clone(), var.as_tensor().clone()))
         .collect()
