@@ -9,6 +9,7 @@
 //! - [`cifar_resnet`]: ResNet-8 to ResNet-110 for small images, shortcuts A and B.
 //! - [`preact_resnet`]: the same with pre-activation blocks.
 //! - [`wide_resnet`]: WRN-d-k with dropout.
+//! - [`resnet`]: ResNet-18 to ResNet-152 for photographs, as in torchvision.
 //! - [`head`]: the linear and the cosine head.
 //!
 //! Any number of input channels and any image size will do: the last feature map is averaged.
@@ -44,13 +45,16 @@
 //! ```
 pub mod cifar_resnet;
 pub mod head;
+mod parameter_count;
 mod preact_block;
 pub mod preact_resnet;
 pub mod registry;
+pub mod resnet;
 mod stages;
 pub mod wide_resnet;
 
 pub use candle_core;
 pub use head::Head;
 pub use mr2_nn::model::Backbone;
+pub use parameter_count::parameter_count;
 pub use registry::{BuildConfig, Entry, build, entries};

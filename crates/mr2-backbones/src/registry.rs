@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cifar_resnet::{CifarResNet, CifarResNetConfig, Shortcut};
 use crate::head::Head;
 use crate::preact_resnet::{PreActResNet, PreActResNetConfig};
+use crate::resnet::{BlockKind, ResNet, ResNetConfig};
 use crate::wide_resnet::{WideResNet, WideResNetConfig};
 
 /// What an architecture leaves open.
@@ -41,9 +42,21 @@ pub struct Entry {
 
 #[derive(Debug)]
 enum Architecture {
-    Cifar { depth: usize, shortcut: Shortcut },
-    PreAct { depth: usize },
-    Wide { depth: usize, widen: usize },
+    Cifar {
+        depth: usize,
+        shortcut: Shortcut,
+    },
+    PreAct {
+        depth: usize,
+    },
+    Wide {
+        depth: usize,
+        widen: usize,
+    },
+    Photo {
+        block: BlockKind,
+        blocks: [usize; 4],
+    },
 }
 
 const RESNET: &str = "He et al. 2015, arXiv 1512.03385";
@@ -92,7 +105,28 @@ const fn wide(name: &'static str, depth: usize, widen: usize, parameters: usize)
     }
 }
 
-static ENTRIES: [Entry; 21] = [
+const fn photo(
+    name: &'static str,
+    block: BlockKind,
+    blocks: [usize; 4],
+    parameters: usize,
+) -> Entry {
+    let architecture = Architecture::Photo { block, blocks };
+    let summary = match block {
+        BlockKind::Basic => "residual net for photographs, as in torchvision",
+        BlockKind::Bottleneck => "residual net for photographs with bottlenecks, as in torchvision",
+    };
+    Entry {
+        name,
+        summary,
+        source: RESNET,
+        parameters,
+        has_dropout: false,
+        architecture,
+    }
+}
+
+static ENTRIES: [Entry; 26] = [
     resnet("resnet8", 8, Shortcut::A, 75_290),
     resnet("resnet20", 20, Shortcut::A, 269_722),
     resnet("resnet32", 32, Shortcut::A, 464_154),
@@ -114,6 +148,21 @@ static ENTRIES: [Entry; 21] = [
     wide("wrn-28-2", 28, 2, 1_467_610),
     wide("wrn-28-10", 28, 10, 36_479_194),
     wide("wrn-40-2", 40, 2, 2_243_546),
+    photo("resnet18", BlockKind::Basic, [2, 2, 2, 2], 11_181_642),
+    photo("resnet34", BlockKind::Basic, [3, 4, 6, 3], 21_289_802),
+    photo("resnet50", BlockKind::Bottleneck, [3, 4, 6, 3], 23_528_522),
+    photo(
+        "resnet101",
+        BlockKind::Bottleneck,
+        [3, 4, 23, 3],
+        42_520_650,
+    ),
+    photo(
+        "resnet152",
+        BlockKind::Bottleneck,
+        [3, 8, 36, 3],
+        58_164_298,
+    ),
 ];
 
 /// All architectures.
@@ -171,5 +220,13 @@ pub fn build(name: &str, config: &BuildConfig, vb: VarBuilder) -> Result<Box<dyn
             config,
             vb,
         )?),
+        Architecture::Photo { block, blocks } => {
+            let net = ResNetConfig {
+                block,
+                blocks,
+                width: 64,
+            };
+            Box::new(ResNet::new(&net, config, vb)?)
+        }
     })
 }
