@@ -11,7 +11,7 @@
 //!   functions of the step.
 //! - [`ops`]: fused losses on ordinary tensors, with gradients.
 //! - [`rng`]: random numbers as functions of a seed and an index; [`init`]: initial values.
-//! - [`model`]: what a trainer needs of a network.
+//! - [`model`]: what a trainer needs of a network; [`machine`]: what the CPU can do, for benchmarks.
 //!
 //! The one rule to know: a loss that was computed through layers is differentiated by
 //! [`Ctx::backward`](graph::Ctx::backward), not by the tensor's own `backward`, which says so. The
@@ -60,6 +60,7 @@
 pub mod graph;
 pub mod init;
 pub mod layers;
+pub mod machine;
 pub mod model;
 pub mod ops;
 pub mod optim;

@@ -11,6 +11,7 @@ pub(crate) mod conv;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod layout;
+pub(crate) mod machine;
 pub(crate) mod matmul;
 pub(crate) mod parallel;
 pub(crate) mod pool;
