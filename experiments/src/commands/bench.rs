@@ -71,12 +71,19 @@ impl Work {
 
 /// How to measure.
 #[derive(clap::Args)]
-struct Measure<const REPETITIONS: u32> {
+struct Measure {
     #[command(flatten)]
     threads: Threads,
-    /// Repetitions after the warm-up.
-    #[arg(long, value_name = "N", default_value_t = REPETITIONS, value_parser = clap::value_parser!(u32).range(1..))]
-    repetitions: u32,
+    /// Repetitions after the warm-up [default: as many as the work needs for a steady median].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repetitions: Option<u32>,
+}
+
+impl Measure {
+    /// The repetitions that were asked for, or those that the work has by default.
+    fn repetitions(&self, default: u32) -> u32 {
+        self.repetitions.unwrap_or(default)
+    }
 }
 
 /// Runs the command.

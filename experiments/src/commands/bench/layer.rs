@@ -10,6 +10,7 @@ use super::Measure;
 use super::timing::Timing;
 
 const WARM_UP: u32 = 3;
+const REPETITIONS: u32 = 30;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -26,7 +27,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
     channels: u32,
     #[command(flatten)]
-    pub(super) measure: Measure<30>,
+    pub(super) measure: Measure,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy)]
@@ -72,7 +73,7 @@ pub(super) fn time(args: &Args) -> Result<(String, Timing)> {
     let (batch, channels, height, width) = layer.forward(&context, &images)?.dims4();
     let timing = Timing::of_prepared(
         WARM_UP,
-        args.measure.repetitions,
+        args.measure.repetitions(REPETITIONS),
         || Ok(Upstream::ones(&context, [batch, channels, height, width])?),
         |upstream| {
             upstream.backward(&layer.forward(&context, &images)?)?;

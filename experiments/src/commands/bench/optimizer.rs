@@ -11,6 +11,7 @@ use super::timing::Timing;
 use super::{Measure, inputs};
 
 const WARM_UP: u32 = 3;
+const REPETITIONS: u32 = 30;
 const LEARNING_RATE: f64 = 1e-4;
 /// Channels and classes of the network, as experiments/bench/optimizer.py has them.
 const CHANNELS: usize = 3;
@@ -25,7 +26,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     backbone: String,
     #[command(flatten)]
-    pub(super) measure: Measure<30>,
+    pub(super) measure: Measure,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy)]
@@ -60,7 +61,7 @@ pub(super) fn time(args: &Args) -> Result<(String, Timing)> {
             ("AdamW", Box::new(AdamW::new(vec![group(0.05)], config)?))
         }
     };
-    let timing = Timing::of(WARM_UP, args.measure.repetitions, || {
+    let timing = Timing::of(WARM_UP, args.measure.repetitions(REPETITIONS), || {
         rule.step(&gradients, LEARNING_RATE)?;
         Ok(0.0)
     })?;

@@ -9,6 +9,7 @@ use super::timing::Timing;
 use super::{Measure, network};
 
 const WARM_UP: u32 = 2;
+const REPETITIONS: u32 = 10;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -18,7 +19,7 @@ pub(super) struct Args {
     #[arg(long)]
     backward: bool,
     #[command(flatten)]
-    pub(super) measure: Measure<10>,
+    pub(super) measure: Measure,
 }
 
 /// What was timed, and how long it took.
@@ -30,7 +31,7 @@ pub(super) fn time(args: &Args) -> Result<(String, Timing)> {
     };
     let context = Ctx::new(&Device::Cpu, DType::F32, mode)?;
     context.begin_step(0, 0);
-    let timing = Timing::of(WARM_UP, args.measure.repetitions, || {
+    let timing = Timing::of(WARM_UP, args.measure.repetitions(REPETITIONS), || {
         let images = context.enter(&network.images)?;
         let logits = network.model.forward(&context, &images)?;
         if !args.backward {

@@ -11,6 +11,7 @@ use super::timing::Timing;
 use super::{Measure, inputs};
 
 const WARM_UP: u32 = 2;
+const REPETITIONS: u32 = 10;
 const NORM: BatchNormConfig = BatchNormConfig {
     eps: 1e-5,
     momentum: 0.1,
@@ -34,7 +35,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     layers: u32,
     #[command(flatten)]
-    pub(super) measure: Measure<10>,
+    pub(super) measure: Measure,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy)]
@@ -85,7 +86,7 @@ fn ours(
     };
     let units = (0..layers).map(unit).collect::<Result<Vec<_>, _>>()?;
     let context = Ctx::new(&Device::Cpu, DType::F32, Mode::Train)?;
-    Timing::of(WARM_UP, args.measure.repetitions, || {
+    Timing::of(WARM_UP, args.measure.repetitions(REPETITIONS), || {
         let mut x = context.enter(images)?;
         for unit in &units {
             x = unit.forward_relu(&context, &x)?;
@@ -105,7 +106,7 @@ fn candles(
 ) -> Result<Timing> {
     let unit = |layer: usize| candle_unit(channels, store.var_builder().pp(layer));
     let units = (0..layers).map(unit).collect::<Result<Vec<_>, _>>()?;
-    Timing::of(WARM_UP, args.measure.repetitions, || {
+    Timing::of(WARM_UP, args.measure.repetitions(REPETITIONS), || {
         let mut x = images.clone();
         for (conv, norm) in &units {
             x = norm.forward_t(&conv.forward_t(&x, true)?, true)?.relu()?;

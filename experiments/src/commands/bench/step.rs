@@ -12,6 +12,7 @@ use super::timing::Timing;
 use super::{Measure, network};
 
 const WARM_UP: u32 = 2;
+const REPETITIONS: u32 = 10;
 const LEARNING_RATE: f64 = 0.05;
 const MOMENTUM: f64 = 0.9;
 const WEIGHT_DECAY: f64 = 5e-4;
@@ -24,7 +25,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = Objective::Erm)]
     objective: Objective,
     #[command(flatten)]
-    pub(super) measure: Measure<10>,
+    pub(super) measure: Measure,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy)]
@@ -53,7 +54,7 @@ pub(super) fn time(args: &Args) -> Result<(String, Timing)> {
         Objective::Erm => Ok(cross_entropy(logits, Target::Hard(labels), None)?.mean_all()?),
         Objective::Mr2 => mr2.forward(logits, features, labels),
     };
-    let timing = Timing::of(WARM_UP, args.measure.repetitions, || {
+    let timing = Timing::of(WARM_UP, args.measure.repetitions(REPETITIONS), || {
         let features = model.features(&context, &context.enter(&network.images)?)?;
         let logits = model.head(&context, &features)?;
         let loss = loss_of(&logits, &features)?;

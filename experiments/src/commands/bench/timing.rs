@@ -78,11 +78,6 @@ impl Timing {
         self.parameters = Some(parameters);
         self
     }
-
-    /// Wall time of a repetition, the median.
-    pub(super) fn seconds(&self) -> f64 {
-        self.seconds
-    }
 }
 
 impl fmt::Display for Timing {

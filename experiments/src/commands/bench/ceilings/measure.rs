@@ -1,6 +1,7 @@
 //! A layer's forward pass, and its backward to the images and to the weight, each on its own.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::{DType, Device};
@@ -12,8 +13,6 @@ use mr2_nn::params::ParamStore;
 use serde::Serialize;
 
 use super::layers::{Kind, Layer};
-use crate::commands::bench::timing::Timing;
-
 const WARM_UP: u32 = 2;
 const NORM: BatchNormConfig = BatchNormConfig {
     eps: 1e-5,
@@ -142,6 +141,7 @@ fn bytes(layer: &Layer, part: Part) -> f64 {
     (F32 * elements) as f64
 }
 
+/// The shortest of the repetitions: others may have the machine meanwhile, and the peak is the best of many counts too.
 fn seconds(layer: &Layer, part: Part, repetitions: u32) -> Result<f64> {
     let mode = match part {
         Part::Forward if !matches!(layer.kind, Kind::BatchNorm) => Mode::Eval,
@@ -152,25 +152,27 @@ fn seconds(layer: &Layer, part: Part, repetitions: u32) -> Result<f64> {
     let dims = [layer.batch, layer.channels, layer.height, layer.width];
     let images = activation(&cx, dims, part == Part::Images)?;
     let work = work(layer, part)?;
-    let timing = match part {
-        Part::Forward => Timing::of(WARM_UP, repetitions, || {
-            work(&cx, &images)?;
-            Ok(0.0)
-        })?,
-        _ => Timing::of_prepared(
-            WARM_UP,
-            repetitions,
-            || {
+    let mut shortest = f64::INFINITY;
+    for repetition in 0..WARM_UP + repetitions {
+        let took = match part {
+            Part::Forward => {
+                let start = Instant::now();
+                work(&cx, &images)?;
+                start.elapsed()
+            }
+            _ => {
                 let upstream = Upstream::ones(&cx, [layer.batch, channels, height, width])?;
-                Ok((work(&cx, &images)?, upstream))
-            },
-            |(y, upstream)| {
+                let y = work(&cx, &images)?;
+                let start = Instant::now();
                 upstream.backward(&y)?;
-                Ok(0.0)
-            },
-        )?,
-    };
-    Ok(timing.seconds())
+                start.elapsed()
+            }
+        };
+        if repetition >= WARM_UP {
+            shortest = shortest.min(took.as_secs_f64());
+        }
+    }
+    Ok(shortest)
 }
 
 type Work = Box<dyn Fn(&Ctx, &Act) -> candle_core::Result<Act>>;
