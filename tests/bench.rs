@@ -73,6 +73,82 @@ fn bench_step_trains_by_both_objectives() {
 }
 
 #[test]
+fn bench_pass_times_a_network_either_way_and_counts_its_parameters() {
+    let pass = |more: &[&str]| {
+        let mut arguments = STEP;
+        arguments[1] = "pass";
+        let more = [&["--backbone", "resnet8"], more].concat();
+        let figures = figures(&arguments, &more);
+        assert!(is_positive(&figures["seconds"]), "{figures}");
+        figures["parameters"].as_u64().unwrap()
+    };
+    assert_eq!(pass(&[]), pass(&["--backward"]));
+}
+
+#[test]
+fn bench_layer_optimizer_and_stack_print_figures() {
+    let sizes = ["--batch", "2", "--size", "8", "--channels", "4"];
+    let layer = |kind| [&["bench", "layer", "--kind", kind], &sizes[..]].concat();
+    let stack = |engine| {
+        let start = ["bench", "stack", "--layers", "2", "--engine", engine];
+        [&start[..], &sizes].concat()
+    };
+    let optimizer = |rule| {
+        vec![
+            "bench",
+            "optimizer",
+            "--backbone",
+            "resnet8",
+            "--rule",
+            rule,
+        ]
+    };
+    for arguments in [
+        layer("max-pool"),
+        layer("avg-pool"),
+        layer("dropout"),
+        optimizer("sgd"),
+        optimizer("adamw"),
+    ] {
+        let figures = figures(&arguments, &["--repetitions", "2"]);
+        assert!(is_positive(&figures["seconds"]), "{figures}");
+    }
+    // The same network: only the layers are others'.
+    let loss = |engine| {
+        let figures = figures(&stack(engine), &["--repetitions", "1"]);
+        figures["loss"].as_f64().unwrap()
+    };
+    let (ours, candles) = (loss("mr2"), loss("candle"));
+    assert!(
+        (ours - candles).abs() < 1e-4 * candles,
+        "{ours} and {candles}"
+    );
+}
+
+#[test]
+fn each_work_has_repetitions_of_its_own() {
+    let arguments = [
+        "bench", "layer", "--kind", "dropout", "--batch", "2", "--size", "8",
+    ];
+    assert_eq!(figures(&arguments, &["--channels", "4"])["repetitions"], 30);
+    assert_eq!(figures(&LOSS[..6], &["--classes", "4"])["repetitions"], 200);
+}
+
+#[test]
+fn bench_curve_falls_and_is_the_same_on_any_number_of_threads() {
+    let losses = |threads| {
+        let arguments = ["bench", "curve", "--steps", "4", "--threads", threads];
+        let figures = figures(&arguments, &[]);
+        let losses = figures["losses"].as_array().unwrap().clone();
+        assert_eq!(losses.len(), 4);
+        losses
+    };
+    let one = losses("1");
+    assert_eq!(one, losses("2"));
+    assert!(one[3].as_f64() < one[0].as_f64(), "{one:?}");
+}
+
+#[test]
 fn bench_without_json_says_what_was_timed_in_one_line() {
     let (stdout, _) = expect(
         mr2().args(LOSS).args(["--classes", "4", "--threads", "1"]),

@@ -4,8 +4,8 @@ import statistics
 import time
 
 
-def report(work, repetitions, warm_up):
-    """Runs `work`, which returns its loss, and prints {"seconds", "cpu_seconds", "repetitions", "loss"}."""
+def report(work, repetitions, warm_up, **more):
+    """Runs `work`, which returns its loss, and prints {"seconds", "cpu_seconds", "repetitions", "loss"} and `more`."""
     for _ in range(warm_up):
         work()
     wall, cpu = [], []
@@ -15,4 +15,4 @@ def report(work, repetitions, warm_up):
         wall.append(time.perf_counter() - start)
         cpu.append(time.process_time() - start_cpu)
     print(json.dumps({"seconds": statistics.median(wall), "cpu_seconds": statistics.median(cpu),
-                      "repetitions": repetitions, "loss": loss}))
+                      "repetitions": repetitions, "loss": loss, **more}))

@@ -2,9 +2,10 @@
 
 Usage: python tests/reference/backbones.py
 The nets are written here from their papers with torch.nn, under the parameter names of
-akamaster/pytorch_resnet_cifar10, BeierZhu/MR2 (pre-activation) and xternalz/WideResNet-pytorch.
+akamaster/pytorch_resnet_cifar10, BeierZhu/MR2 (pre-activation) and xternalz/WideResNet-pytorch;
+the ResNets for photographs are torchvision's own.
 Weights, images and dropout's masks come from the hash generator; counts are at full size, outputs of
-the widest nets at a quarter of their width.
+the widest nets at a quarter of their width, of the deepest ResNets for photographs at an eighth.
 """
 
 import math
@@ -12,13 +13,18 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import nn
+from torchvision.models.resnet import BasicBlock as PhotoBasic
+from torchvision.models.resnet import Bottleneck
 
 import fixture_file
 from hash_rng import hashes, normal_tensor, stream, uniform, uniform_tensor
 
 SEED, STEP = 20260205, 5
-BATCH, SIZE = 3, 18
+BATCH, SIZE = 3, (18, 18)
+# Nets that divide the size by 32 keep several pixels a channel, which batch normalisation needs.
+PHOTO_BATCH, PHOTO_SIZE = 2, (33, 40)
 
 
 def conv(inputs, outputs, kernel, stride=1):
@@ -196,6 +202,30 @@ class WideResNet(nn.Module):
         return self.fc(x)
 
 
+class PhotoResNet(torchvision.models.ResNet):
+    """torchvision's net, where `width` is not its 64 with every layer narrower by that factor."""
+
+    def __init__(self, block, blocks, width=64):
+        self.width = width
+        super().__init__(block, blocks)
+        if width != 64:
+            self.conv1 = nn.Conv2d(3, width, 7, 2, padding=3, bias=False)
+            self.bn1 = nn.BatchNorm2d(width)
+        self.fc = nn.Linear(8 * width * block.expansion, 10)
+
+    def _make_layer(self, block, planes, blocks, stride=1, dilate=False):
+        if planes == 64:
+            self.inplanes = self.width
+        return super()._make_layer(block, planes * self.width // 64, blocks, stride, dilate)
+
+    def features(self, x):
+        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3))
+
+    def head(self, x):
+        return self.fc(x)
+
+
 def value(name, tensor):
     """Weights of a size that keeps activations of deep nets within bounds."""
     shape = tuple(tensor.shape)
@@ -216,11 +246,11 @@ def load(net):
                 tensor.copy_(value(name, tensor))
 
 
-def run(tensors, case, net, channels=3):
+def run(tensors, case, net, channels=3, batch=BATCH, size=SIZE):
     """Evaluation, then one training pass: outputs, gradients, running statistics."""
     net = net.double()
     load(net)
-    images = normal_tensor(SEED, "images", (BATCH, channels, SIZE, SIZE))
+    images = normal_tensor(SEED, "images", (batch, channels, *size))
     net.eval()
     with torch.no_grad():
         tensors[f"{case}.eval.features"] = net.features(images)
@@ -250,6 +280,14 @@ FULL = {
     **{f"wrn-{d}-{k}": (WideResNet, d, k) for d, k in ((16, 8), (28, 2), (28, 10), (40, 2))},
 }
 
+PHOTO = {
+    "resnet18": (PhotoBasic, [2, 2, 2, 2]),
+    "resnet34": (PhotoBasic, [3, 4, 6, 3]),
+    "resnet50": (Bottleneck, [3, 4, 6, 3]),
+    "resnet101": (Bottleneck, [3, 4, 23, 3]),
+    "resnet152": (Bottleneck, [3, 8, 36, 3]),
+}
+
 if __name__ == "__main__":
     fixture = {}
     for name, (net, *arguments) in FULL.items():
@@ -258,6 +296,13 @@ if __name__ == "__main__":
         print(name, parameters)
         narrow = {"width": 4} if name in ("wrn-16-8", "wrn-28-10") else {}
         run(fixture, name, net(*arguments, **narrow))
+    for name, (block, blocks) in PHOTO.items():
+        parameters = count(lambda: PhotoResNet(block, blocks))
+        fixture[f"{name}.parameters"] = torch.tensor(parameters)
+        print(name, parameters)
+        narrow = {} if name == "resnet50" else {"width": 8}
+        net = PhotoResNet(block, blocks, **narrow)
+        run(fixture, name, net, batch=PHOTO_BATCH, size=PHOTO_SIZE)
     cosine = ResNet(8, "a", channels=1, classes=7, scale=16.0)
     run(fixture, "resnet8-cosine", cosine, channels=1)
     run(fixture, "wrn-16-2-dropout", WideResNet(16, 2, width=4, dropout=0.3))

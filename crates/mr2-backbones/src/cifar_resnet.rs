@@ -67,7 +67,7 @@ impl CifarResNet {
         let path = |stage, block| format!("layer{stage}.{block}");
         Ok(Self {
             stem: ConvBn::from_parts(stem, BatchNorm2d::new(width, BATCH_NORM, vb.pp("bn1"))?)?,
-            blocks: stages(width, widths, n, &vb, path, |place, vb| {
+            blocks: stages(width, widths, [n; 3], &vb, path, |place, vb| {
                 Block::new(place, shortcut, vb)
             })?,
             head: Classifier::new(

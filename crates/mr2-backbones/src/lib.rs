@@ -10,6 +10,7 @@
 //! - [`preact_resnet`]: the same with pre-activation blocks.
 //! - [`wide_resnet`]: WRN-d-k with dropout.
 //! - [`vit`]: Vision Transformers.
+//! - [`resnet`]: ResNet-18 to ResNet-152 for photographs, as in torchvision.
 //! - [`head`]: the linear and the cosine head.
 //!
 //! Any number of input channels will do, and for residual nets any image size: the last feature map is
@@ -46,9 +47,11 @@
 //! ```
 pub mod cifar_resnet;
 pub mod head;
+mod parameter_count;
 mod preact_block;
 pub mod preact_resnet;
 pub mod registry;
+pub mod resnet;
 mod stages;
 pub mod vit;
 pub mod wide_resnet;
@@ -56,4 +59,5 @@ pub mod wide_resnet;
 pub use candle_core;
 pub use head::Head;
 pub use mr2_nn::model::Backbone;
+pub use parameter_count::parameter_count;
 pub use registry::{BuildConfig, Entry, build, entries};

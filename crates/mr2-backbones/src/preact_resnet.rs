@@ -53,7 +53,7 @@ impl PreActResNet {
         let head_start = [start, pytorch_default(feature_dim)];
         Ok(Self {
             stem: conv(config.in_channels, width, 3, 1, start, vb.pp("conv1"))?,
-            blocks: stages(width, widths, n, &vb, path, |place, vb| {
+            blocks: stages(width, widths, [n; 3], &vb, path, |place, vb| {
                 PreActBlock::new(place, 0.0, "shortcut", start, vb)
             })?,
             last_bn: BatchNorm2d::new(feature_dim, BATCH_NORM, vb.pp("bn"))?,

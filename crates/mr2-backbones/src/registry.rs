@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cifar_resnet::{CifarResNet, CifarResNetConfig, Shortcut};
 use crate::head::Head;
 use crate::preact_resnet::{PreActResNet, PreActResNetConfig};
+use crate::resnet::{BlockKind, ResNet, ResNetConfig};
 use crate::vit::{Pooling, Vit, VitConfig};
 use crate::wide_resnet::{WideResNet, WideResNetConfig};
 
@@ -44,10 +45,25 @@ pub struct Entry {
 
 #[derive(Debug)]
 enum Architecture {
-    Cifar { depth: usize, shortcut: Shortcut },
-    PreAct { depth: usize },
-    Wide { depth: usize, widen: usize },
-    Vit { dim: usize, heads: usize },
+    Cifar {
+        depth: usize,
+        shortcut: Shortcut,
+    },
+    PreAct {
+        depth: usize,
+    },
+    Wide {
+        depth: usize,
+        widen: usize,
+    },
+    Vit {
+        dim: usize,
+        heads: usize,
+    },
+    Photo {
+        block: BlockKind,
+        blocks: [usize; 4],
+    },
 }
 
 const RESNET: &str = "He et al. 2015, arXiv 1512.03385";
@@ -117,7 +133,29 @@ const fn vit(name: &'static str, dim: usize, heads: usize, parameters: usize) ->
     }
 }
 
-static ENTRIES: [Entry; 24] = [
+const fn photo(
+    name: &'static str,
+    block: BlockKind,
+    blocks: [usize; 4],
+    parameters: usize,
+) -> Entry {
+    let architecture = Architecture::Photo { block, blocks };
+    let summary = match block {
+        BlockKind::Basic => "residual net for photographs, as in torchvision",
+        BlockKind::Bottleneck => "residual net for photographs with bottlenecks, as in torchvision",
+    };
+    Entry {
+        name,
+        summary,
+        source: RESNET,
+        parameters,
+        has_dropout: false,
+        image_size: None,
+        architecture,
+    }
+}
+
+static ENTRIES: [Entry; 29] = [
     resnet("resnet8", 8, Shortcut::A, 75_290),
     resnet("resnet20", 20, Shortcut::A, 269_722),
     resnet("resnet32", 32, Shortcut::A, 464_154),
@@ -142,6 +180,21 @@ static ENTRIES: [Entry; 24] = [
     vit("vit-ti16", 192, 3, 5_526_346),
     vit("vit-s16", 384, 6, 21_669_514),
     vit("vit-b16", 768, 12, 85_806_346),
+    photo("resnet18", BlockKind::Basic, [2, 2, 2, 2], 11_181_642),
+    photo("resnet34", BlockKind::Basic, [3, 4, 6, 3], 21_289_802),
+    photo("resnet50", BlockKind::Bottleneck, [3, 4, 6, 3], 23_528_522),
+    photo(
+        "resnet101",
+        BlockKind::Bottleneck,
+        [3, 4, 23, 3],
+        42_520_650,
+    ),
+    photo(
+        "resnet152",
+        BlockKind::Bottleneck,
+        [3, 8, 36, 3],
+        58_164_298,
+    ),
 ];
 
 /// All architectures.
@@ -211,6 +264,14 @@ pub fn build(name: &str, config: &BuildConfig, vb: VarBuilder) -> Result<Box<dyn
                 pooling: Pooling::Class,
             };
             Box::new(Vit::new(&net, config, vb)?)
+        }
+        Architecture::Photo { block, blocks } => {
+            let net = ResNetConfig {
+                block,
+                blocks,
+                width: 64,
+            };
+            Box::new(ResNet::new(&net, config, vb)?)
         }
     })
 }

@@ -1,4 +1,4 @@
-//! What the three families share: convolutions without bias, and stages of blocks.
+//! What the residual families share: convolutions without bias, and stages of blocks.
 use candle_core::{Result, bail};
 use candle_nn::{Init, VarBuilder};
 use mr2_nn::layers::{BatchNormConfig, Conv2d, Conv2dConfig};
@@ -44,19 +44,19 @@ pub(crate) struct Place {
     pub(crate) stride: usize,
 }
 
-/// Builds the blocks of three stages, `widths` channels wide; the second and third begin with
+/// Builds the blocks of all stages, `widths` channels wide; from the second on, a stage begins with
 /// stride 2. `path` names a block by its stage, counted from 1, and its number, counted from 0.
-pub(crate) fn stages<'a, B>(
+pub(crate) fn stages<'a, B, const N: usize>(
     stem: usize,
-    widths: [usize; 3],
-    blocks: usize,
+    widths: [usize; N],
+    blocks: [usize; N],
     vb: &VarBuilder<'a>,
     path: impl Fn(usize, usize) -> String,
     new: impl Fn(Place, VarBuilder<'a>) -> Result<B>,
 ) -> Result<Vec<B>> {
-    let mut built = Vec::with_capacity(3 * blocks);
+    let mut built = Vec::with_capacity(blocks.iter().sum());
     let mut in_channels = stem;
-    for (stage, out_channels) in widths.into_iter().enumerate() {
+    for (stage, (out_channels, blocks)) in widths.into_iter().zip(blocks).enumerate() {
         for block in 0..blocks {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let place = Place {

@@ -64,7 +64,7 @@ impl WideResNet {
         let head_start = [pytorch_default(feature_dim), ZEROS];
         Ok(Self {
             stem: conv(config.in_channels, width, 3, 1, start, vb.pp("conv1"))?,
-            blocks: stages(width, widths, n, &vb, path, |place, vb| {
+            blocks: stages(width, widths, [n; 3], &vb, path, |place, vb| {
                 PreActBlock::new(place, config.dropout, "convShortcut", start, vb)
             })?,
             last_bn: BatchNorm2d::new(feature_dim, BATCH_NORM, vb.pp("bn1"))?,

@@ -5,16 +5,18 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor, Var};
+use mr2_backbones::resnet::{BlockKind, ResNet, ResNetConfig};
 use mr2_backbones::wide_resnet::{WideResNet, WideResNetConfig};
-use mr2_backbones::{Backbone, BuildConfig, Entry, Head, build, entries};
+use mr2_backbones::{Backbone, BuildConfig, Entry, Head, build, entries, parameter_count};
 use mr2_nn::graph::{Ctx, Mode};
 use mr2_nn::params::ParamStore;
 use mr2_nn::rng;
 
 const SEED: u64 = 20260205;
 const STEP: u64 = 5;
-const BATCH: usize = 3;
-const SIZE: usize = 18;
+/// Batch, channels, height, width.
+const SMALL: [usize; 4] = [3, 3, 18, 18];
+const PHOTO: [usize; 4] = [2, 3, 33, 40];
 
 /// Float64 on both sides; the deepest net has 110 layers between rounding and result.
 const TOLERANCE: f64 = 1e-8;
@@ -93,11 +95,11 @@ fn norms(mut named: Vec<(String, Tensor)>) -> Vec<f64> {
 }
 
 /// Evaluation, then one training pass, as `run` in the script.
-fn check_net(case: &str, store: &ParamStore, model: &dyn Backbone, channels: usize) {
+fn check_net(case: &str, store: &ParamStore, model: &dyn Backbone, images: [usize; 4]) {
     let expected = fixture();
     let expect = |part: &str| &expected[&format!("{case}.{part}")];
     store.load(&weights(store)).unwrap();
-    let images = draw("images", &[BATCH, channels, SIZE, SIZE], rng::normal);
+    let images = draw("images", &images, rng::normal);
     let forward = |mode| {
         let cx = Ctx::new(&Device::Cpu, DType::F64, mode).unwrap();
         cx.begin_step(SEED, STEP);
@@ -173,29 +175,45 @@ fn residual_nets() -> impl Iterator<Item = &'static Entry> {
     entries().iter().filter(|entry| entry.image_size.is_none())
 }
 
+/// The net of a case: the widest at a quarter of their width, the deepest for photographs at an eighth.
+fn net(name: &str, store: &ParamStore) -> Box<dyn Backbone> {
+    let wide = |depth, widen| {
+        let net = WideResNetConfig {
+            depth,
+            widen,
+            width: 4,
+        };
+        Box::new(WideResNet::new(&net, &config(), store.var_builder()).unwrap())
+    };
+    let photo = |block, blocks| {
+        let net = ResNetConfig {
+            block,
+            blocks,
+            width: 8,
+        };
+        Box::new(ResNet::new(&net, &config(), store.var_builder()).unwrap())
+    };
+    match name {
+        "wrn-16-8" => wide(16, 8),
+        "wrn-28-10" => wide(28, 10),
+        "resnet18" => photo(BlockKind::Basic, [2, 2, 2, 2]),
+        "resnet34" => photo(BlockKind::Basic, [3, 4, 6, 3]),
+        "resnet101" => photo(BlockKind::Bottleneck, [3, 4, 23, 3]),
+        "resnet152" => photo(BlockKind::Bottleneck, [3, 8, 36, 3]),
+        _ => build(name, &config(), store.var_builder()).unwrap(),
+    }
+}
+
 #[test]
 fn outputs_gradients_and_statistics_equal_pytorchs() {
     for entry in residual_nets() {
         let store = store();
-        // The widest nets at a quarter of their width.
-        let narrow = match entry.name {
-            "wrn-16-8" => Some(WideResNetConfig {
-                depth: 16,
-                widen: 8,
-                width: 4,
-            }),
-            "wrn-28-10" => Some(WideResNetConfig {
-                depth: 28,
-                widen: 10,
-                width: 4,
-            }),
-            _ => None,
+        let model = net(entry.name, &store);
+        let images = match entry.summary.contains("photographs") {
+            true => PHOTO,
+            false => SMALL,
         };
-        let model: Box<dyn Backbone> = match narrow {
-            Some(net) => Box::new(WideResNet::new(&net, &config(), store.var_builder()).unwrap()),
-            None => build(entry.name, &config(), store.var_builder()).unwrap(),
-        };
-        check_net(entry.name, &store, model.as_ref(), 3);
+        check_net(entry.name, &store, model.as_ref(), images);
     }
 }
 
@@ -210,7 +228,7 @@ fn one_channel_and_a_cosine_head_equal_pytorchs() {
         dropout: 0.0,
     };
     let model = build("resnet8", &config, store.var_builder()).unwrap();
-    check_net("resnet8-cosine", &store, model.as_ref(), 1);
+    check_net("resnet8-cosine", &store, model.as_ref(), [3, 1, 18, 18]);
 }
 
 #[test]
@@ -226,20 +244,14 @@ fn a_wide_net_with_dropout_equals_pytorchs_under_the_same_masks() {
         ..config()
     };
     let model = WideResNet::new(&net, &config, store.var_builder()).unwrap();
-    check_net("wrn-16-2-dropout", &store, &model, 3);
+    check_net("wrn-16-2-dropout", &store, &model, SMALL);
 }
 
 #[test]
 fn parameter_counts_at_full_size_equal_pytorchs() {
     let expected = fixture();
     for entry in residual_nets() {
-        let store = ParamStore::new(1, DType::F32, &Device::Cpu);
-        build(entry.name, &config(), store.var_builder()).unwrap();
-        let count: usize = store
-            .parameters()
-            .iter()
-            .map(|(_, var)| var.elem_count())
-            .sum();
+        let (count, _) = parameter_count(entry.name, &config()).unwrap();
         let reference = expected[&format!("{}.parameters", entry.name)]
             .to_vec1::<i64>()
             .unwrap()[0];

@@ -12,7 +12,7 @@
 //!   functions of the step.
 //! - [`ops`]: fused losses on ordinary tensors, with gradients.
 //! - [`rng`]: random numbers as functions of a seed and an index; [`init`]: initial values.
-//! - [`model`]: what a trainer needs of a network.
+//! - [`model`]: what a trainer needs of a network; [`machine`]: what the CPU can do, for benchmarks.
 //!
 //! The one rule to know: a loss that was computed through layers is differentiated by
 //! [`Ctx::backward`](graph::Ctx::backward), not by the tensor's own `backward`, which says so. The
@@ -57,10 +57,46 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # From candle_nn
+//!
+//! Names of parameters are the same, so weights fit. What changes: the context, and who differentiates.
+//!
+//! ```
+//! use candle_nn::{Conv2dConfig, Module, ModuleT, VarBuilder, batch_norm};
+//! use mr2_nn::candle_core::{DType, Device, Result, Tensor};
+//! use mr2_nn::graph::{Ctx, Mode};
+//! use mr2_nn::layers::{BatchNormConfig, ConvBn};
+//!
+//! fn before(images: &Tensor, vb: VarBuilder) -> Result<Tensor> {
+//!     let padded = Conv2dConfig { padding: 1, ..Default::default() };
+//!     let conv = candle_nn::conv2d_no_bias(3, 16, 3, padded, vb.pp("conv1"))?;
+//!     let norm = batch_norm(16, 1e-5, vb.pp("bn1"))?;
+//!     norm.forward_t(&conv.forward(images)?, true)?.relu()?.mean((2, 3))
+//! }
+//!
+//! fn after(cx: &Ctx, images: &Tensor, vb: VarBuilder) -> Result<Tensor> {
+//!     let norm = BatchNormConfig { eps: 1e-5, momentum: 0.1 };
+//!     let unit = ConvBn::new(3, 16, 3, 1, 1, norm, vb.pp("conv1"), vb.pp("bn1"))?;
+//!     unit.forward_relu(cx, &cx.enter(images)?)?.mean_hw() // and cx.backward(&loss), not loss.backward()
+//! }
+//! # fn main() -> Result<()> {
+//! let store = mr2_nn::params::ParamStore::new(7, DType::F32, &Device::Cpu);
+//! let images = Tensor::rand(0f32, 1f32, (4, 3, 8, 8), &Device::Cpu)?;
+//! let cx = Ctx::new(&Device::Cpu, DType::F32, Mode::Train)?;
+//! let ours = after(&cx, &images, store.var_builder())?;
+//! let difference = (before(&images, store.var_builder())? - ours)?.abs()?.max_all()?;
+//! assert!(difference.to_scalar::<f32>()? < 1e-5);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! SPEED
 
 pub mod graph;
 pub mod init;
 pub mod layers;
+pub mod machine;
 pub mod model;
 pub mod ops;
 pub mod optim;

@@ -1,8 +1,15 @@
-//! `mr2 bench`: how long the loss and a training step take, on random inputs.
+//! `mr2 bench`: how long the loss, networks and layers take, on random inputs.
 
+mod ceilings;
+mod curve;
 mod inputs;
+mod layer;
 mod loss;
 mod mr2_loss;
+mod network;
+mod optimizer;
+mod pass;
+mod stack;
 mod step;
 mod timing;
 
@@ -13,7 +20,7 @@ use clap::Subcommand;
 
 use super::{Output, Threads};
 
-/// Time the MR2 loss or a whole training step on random inputs; no data set is read.
+/// Time the MR2 loss, networks or layers on random inputs; no data set is read, but for `curve`.
 ///
 /// Prints the median of the repetitions after a warm-up: wall time, and the process's CPU time on all
 /// its threads. On a shared machine only ratios of runs made in turn count; experiments/bench/compare
@@ -33,31 +40,67 @@ enum Work {
     Loss(loss::Args),
     /// One training step: forward, loss, backward, and an update by SGD with momentum.
     Step(step::Args),
+    /// A network's forward pass in evaluation, or forward and backward in training.
+    Pass(pass::Args),
+    /// Pooling or dropout on its own, forward and backward.
+    Layer(layer::Args),
+    /// The update of a network's parameters by SGD or AdamW.
+    Optimizer(optimizer::Args),
+    /// Convolutions with batch norm, by mr2-nn or by candle-nn.
+    Stack(stack::Args),
+    /// What the machine can do at most, and how near to it each kind of layer comes.
+    Ceilings(ceilings::Args),
+    /// The loss of every step of a short training on the carried data set.
+    Curve(curve::Args),
+}
+
+impl Work {
+    fn threads(&self) -> Threads {
+        match self {
+            Self::Loss(args) => args.measure.threads,
+            Self::Step(args) => args.measure.threads,
+            Self::Pass(args) => args.measure.threads,
+            Self::Layer(args) => args.measure.threads,
+            Self::Optimizer(args) => args.measure.threads,
+            Self::Stack(args) => args.measure.threads,
+            Self::Ceilings(args) => args.threads,
+            Self::Curve(args) => args.threads,
+        }
+    }
 }
 
 /// How to measure.
 #[derive(clap::Args)]
-struct Measure<const REPETITIONS: u32> {
+struct Measure {
     #[command(flatten)]
     threads: Threads,
-    /// Repetitions after the warm-up.
-    #[arg(long, value_name = "N", default_value_t = REPETITIONS, value_parser = clap::value_parser!(u32).range(1..))]
-    repetitions: u32,
+    /// Repetitions after the warm-up [default: as many as the work needs for a steady median].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repetitions: Option<u32>,
+}
+
+impl Measure {
+    /// The repetitions that were asked for, or those that the work has by default.
+    fn repetitions(&self, default: u32) -> u32 {
+        self.repetitions.unwrap_or(default)
+    }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// For an unknown backbone, or sizes that don't fit it.
+/// For an unknown backbone, or sizes that don't fit it; for `ceilings --guard`, a kernel that is too slow.
 pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
-    let threads = match &args.work {
-        Work::Loss(args) => args.measure.threads,
-        Work::Step(args) => args.measure.threads,
-    };
-    threads.apply()?;
+    args.work.threads().apply()?;
     let (what, timing) = match &args.work {
         Work::Loss(args) => loss::time(args)?,
         Work::Step(args) => step::time(args)?,
+        Work::Pass(args) => pass::time(args)?,
+        Work::Layer(args) => layer::time(args)?,
+        Work::Optimizer(args) => optimizer::time(args)?,
+        Work::Stack(args) => stack::time(args)?,
+        Work::Ceilings(args) => return ceilings::run(args, output, out),
+        Work::Curve(args) => return curve::run(args, output, out),
     };
     if output.json {
         writeln!(out, "{}", serde_json::to_string(&timing)?)?;

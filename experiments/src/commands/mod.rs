@@ -59,7 +59,7 @@ enum Command {
     Models(models::Args),
     /// List the MR2 presets, or print one as the block to paste into a run file.
     Presets(presets::Args),
-    /// Time the MR2 loss or a training step.
+    /// Time the MR2 loss, networks and layers.
     Bench(bench::Args),
 }
 

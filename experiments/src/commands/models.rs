@@ -3,9 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
-use candle_core::{DType, Device};
-use mr2_backbones::{BuildConfig, Head, build, entries};
-use mr2_nn::params::ParamStore;
+use mr2_backbones::{BuildConfig, Head, entries, parameter_count};
 
 use super::{Output, write_json};
 
@@ -27,16 +25,14 @@ pub struct Args {
 pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
     let mut rows = Vec::new();
     for entry in entries() {
-        let store = ParamStore::new(0, DType::F32, &Device::Cpu);
         let config = BuildConfig {
             in_channels: args.channels,
             classes: args.classes,
             head: Head::Linear,
             dropout: 0.0,
         };
-        let model = build(entry.name, &config, store.var_builder())?;
-        let count: usize = store.parameters().iter().map(|(_, v)| v.elem_count()).sum();
-        rows.push((entry, count, model.feature_dim()));
+        let (count, features) = parameter_count(entry.name, &config)?;
+        rows.push((entry, count, features));
     }
     if output.json {
         let list: Vec<_> = rows

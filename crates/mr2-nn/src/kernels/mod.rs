@@ -17,6 +17,7 @@ pub(crate) mod exponential;
 pub(crate) mod layer_norm;
 pub(crate) mod layout;
 pub(crate) mod linear;
+pub(crate) mod machine;
 pub(crate) mod matmul;
 pub(crate) mod parallel;
 pub(crate) mod pool;

@@ -1,8 +1,17 @@
 //! Maximum and average over windows of pixels; windows may overlap.
 
+mod maximum;
+mod mean;
+
+pub(crate) use maximum::{max_backward, max_forward};
+pub(crate) use mean::{Divisor, mean_backward, mean_forward};
+
 use super::real::Real;
 use rayon::prelude::*;
 use std::ops::Range;
+
+/// Backwards, an image is cut into bands where there are fewer images than this.
+const TASKS: usize = 16;
 
 /// Sizes of one pooling layer; windows are square.
 #[derive(Clone, Copy, Debug)]
@@ -39,146 +48,154 @@ impl Windows {
         )
     }
 
-    /// First elements of the input pixels under output pixel `index`, row by row.
-    fn sources(&self, index: usize) -> impl Iterator<Item = usize> {
-        let (rows, cols) = self.window(index);
-        let (width, channels) = (self.in_width, self.channels);
-        rows.flat_map(move |y| cols.clone().map(move |x| (y * width + x) * channels))
+    /// The taps over output pixel `index` that lie on the image's `rows`: their numbers, row by row from 0 on the window's
+    /// first pixel, and the first elements of their pixels.
+    fn taps(&self, index: usize, rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+        let (window, cols) = self.window(index);
+        let rows = window.start.max(rows.start)..window.end.min(rows.end);
+        // The window's first pixel may lie on the padding, so numbers are counted from the padding's corner.
+        let (top, left) = (
+            index / self.out_width * self.stride,
+            index % self.out_width * self.stride,
+        );
+        let (width, channels, kernel, padding) =
+            (self.in_width, self.channels, self.kernel, self.padding);
+        rows.flat_map(move |y| {
+            cols.clone().map(move |x| {
+                let tap = (y + padding - top) * kernel + (x + padding - left);
+                (tap, (y * width + x) * channels)
+            })
+        })
     }
-}
 
-/// The maximum of each window, and where in the image it lies: the first of equal values, and NaN
-/// above all, as in PyTorch. Empty `positions` are left so.
-pub(crate) fn max_forward<T: Real>(
-    windows: &Windows,
-    images: &[T],
-    out: &mut [T],
-    positions: &mut [u32],
-) {
-    let (in_image, out_image) = (windows.in_image(), windows.out_image());
-    let work = out
-        .par_chunks_mut(out_image)
-        .zip(images.par_chunks(in_image));
-    if positions.is_empty() {
-        return work.for_each(|(out, image)| maxima(windows, image, out, |_, _| ()));
-    }
-    work.zip(positions.par_chunks_mut(out_image))
-        .for_each(|((out, image), positions)| {
-            maxima(windows, image, out, |at, source| {
-                positions[at] = source as u32;
+    /// Calls `row` with each row of output pixels, its image and the index of its first pixel, in parallel.
+    fn for_each_row<T: Real>(
+        &self,
+        images: &[T],
+        out: &mut [T],
+        row: impl Fn(usize, &[T], &mut [T]) + Sync,
+    ) {
+        out.par_chunks_mut(self.out_width * self.channels)
+            .enumerate()
+            .for_each(|(number, out)| {
+                let image = number / self.out_height * self.in_image();
+                let first = number % self.out_height * self.out_width;
+                row(first, &images[image..image + self.in_image()], out);
             });
+    }
+
+    /// Calls `band` with bands of rows of the images, which start as zeros, in parallel: the number of its image, its rows, and
+    /// the output pixels whose windows touch them.
+    fn for_each_band<T: Real>(
+        &self,
+        images: &mut [T],
+        band: impl Fn(usize, Range<usize>, Range<usize>, &mut [T]) + Sync,
+    ) {
+        let batch = images.len() / self.in_image();
+        let height = self
+            .in_height
+            .div_ceil(TASKS.div_ceil(batch).min(self.in_height));
+        let bands: Vec<_> = images
+            .chunks_mut(self.in_image())
+            .enumerate()
+            .flat_map(|(number, image)| {
+                let rows = image.chunks_mut(height * self.in_width * self.channels);
+                rows.enumerate()
+                    .map(move |(nth, part)| (number, nth * height, part))
+            })
+            .collect();
+        bands.into_par_iter().for_each(|(number, top, part)| {
+            part.fill(T::zero());
+            let rows = top..(top + height).min(self.in_height);
+            // Window r has the rows from r * stride - padding on.
+            let first = (rows.start + self.padding + 1)
+                .saturating_sub(self.kernel)
+                .div_ceil(self.stride);
+            let last = ((rows.end - 1 + self.padding) / self.stride + 1).min(self.out_height);
+            let pixels = first * self.out_width..last.max(first) * self.out_width;
+            band(number, rows, pixels, part);
         });
+    }
 }
 
-/// The maxima of one image; `found` hears of every new one, by output and input element.
-#[inline(always)]
-fn maxima<T: Real>(
-    windows: &Windows,
-    image: &[T],
-    out: &mut [T],
-    mut found: impl FnMut(usize, usize),
-) {
-    let channels = windows.channels;
-    for (index, out) in out.chunks_exact_mut(channels).enumerate() {
-        for (nth, source) in windows.sources(index).enumerate() {
-            let pixel = &image[source..source + channels];
-            for (channel, (max, &value)) in out.iter_mut().zip(pixel).enumerate() {
-                // A comparison with NaN is false, so that NaN wins here.
-                if nth == 0 || value > *max || value.partial_cmp(&value).is_none() {
-                    *max = value;
-                    found(index * channels + channel, source + channel);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All small geometries, gaps between windows among them.
+    fn geometries() -> impl Iterator<Item = Windows> {
+        let sizes = [(1, 1), (2, 5), (7, 4), (33, 3)].into_iter();
+        sizes.flat_map(|(in_height, in_width)| {
+            (1..5usize).flat_map(move |kernel| {
+                (1..5).flat_map(move |stride| {
+                    (0..=kernel / 2).filter_map(move |padding| {
+                        let out = |size: usize| {
+                            let room = (size + 2 * padding).checked_sub(kernel)?;
+                            Some(room / stride + 1)
+                        };
+                        Some(Windows {
+                            channels: 3,
+                            in_height,
+                            in_width,
+                            out_height: out(in_height)?,
+                            out_width: out(in_width)?,
+                            kernel,
+                            stride,
+                            padding,
+                        })
+                    })
+                })
+            })
+        })
+    }
+
+    fn numbers(count: usize) -> Vec<f64> {
+        (0..count).map(|i| ((i * 7919) % 13) as f64).collect()
+    }
+
+    /// The input elements under each output element, in order.
+    fn sources(w: &Windows, at: usize) -> Vec<usize> {
+        let (image, rest) = (at / w.out_image(), at % w.out_image());
+        let (pixel, channel) = (rest / w.channels, rest % w.channels);
+        let (rows, cols) = w.window(pixel);
+        let start = image * w.in_image() + channel;
+        let pixels = rows.flat_map(|y| cols.clone().map(move |x| y * w.in_width + x));
+        pixels.map(|p| start + p * w.channels).collect()
+    }
+
+    #[test]
+    fn rows_and_bands_give_what_the_definition_says() {
+        for (w, batch) in geometries().flat_map(|w| [(w, 1), (w, 2), (w, 17)]) {
+            let (inputs, outputs) = (batch * w.in_image(), batch * w.out_image());
+            let (images, gradient) = (numbers(inputs), numbers(outputs));
+            let [mut max, mut mean, mut taps, mut plain] =
+                [(); 4].map(|()| vec![f64::NAN; outputs]);
+            let [mut max_sum, mut mean_sum] = [(); 2].map(|()| vec![f64::NAN; inputs]);
+            max_forward(&w, &images, &mut max, &mut taps);
+            max_forward(&w, &images, &mut plain, &mut []);
+            assert_eq!(max, plain, "{w:?}");
+            mean_forward(&w, Divisor::Inside, &images, &mut mean);
+            max_backward(&w, &gradient, &taps, &mut max_sum);
+            mean_backward(&w, Divisor::Inside, &gradient, &mut mean_sum);
+            let [mut max_expected, mut mean_expected] = [(); 2].map(|()| vec![0.0; inputs]);
+            for at in 0..outputs {
+                let sources = sources(&w, at);
+                let values = sources.iter().map(|&s| images[s]);
+                let largest = values.clone().fold(f64::MIN, f64::max);
+                assert_eq!(max[at], largest, "{w:?}");
+                assert_eq!(
+                    mean[at],
+                    values.sum::<f64>() / sources.len() as f64,
+                    "{w:?}"
+                );
+                let first = sources.iter().find(|&&s| images[s] == largest);
+                first.iter().for_each(|&&s| max_expected[s] += gradient[at]);
+                for &source in &sources {
+                    mean_expected[source] += gradient[at] / sources.len() as f64;
                 }
             }
+            assert_eq!(max_sum, max_expected, "{w:?}");
+            assert_eq!(mean_sum, mean_expected, "{w:?}");
         }
     }
-}
-
-/// Adds each gradient to the position that had the maximum.
-pub(crate) fn max_backward<T: Real>(
-    windows: &Windows,
-    gradient: &[T],
-    positions: &[u32],
-    images: &mut [T],
-) {
-    let (in_image, out_image) = (windows.in_image(), windows.out_image());
-    images
-        .par_chunks_mut(in_image)
-        .zip(gradient.par_chunks(out_image))
-        .zip(positions.par_chunks(out_image))
-        .for_each(|((image, gradient), positions)| {
-            for (&value, &position) in gradient.iter().zip(positions) {
-                image[position as usize] += value;
-            }
-        });
-}
-
-/// What the sum of a window is divided by.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Divisor {
-    /// The window's pixels on the image.
-    Inside,
-    /// Also its pixels on the padding, as PyTorch's `count_include_pad`.
-    Padded,
-}
-
-impl Divisor {
-    fn of<T: Real>(self, windows: &Windows, index: usize) -> T {
-        let count = match self {
-            Self::Inside => {
-                let (rows, cols) = windows.window(index);
-                rows.len() * cols.len()
-            }
-            // Output sizes round down, so no window reaches beyond the padding.
-            Self::Padded => windows.kernel * windows.kernel,
-        };
-        T::from_f64(count as f64)
-    }
-}
-
-/// The mean of each window.
-pub(crate) fn mean_forward<T: Real>(
-    windows: &Windows,
-    divisor: Divisor,
-    images: &[T],
-    out: &mut [T],
-) {
-    let channels = windows.channels;
-    out.par_chunks_mut(windows.out_image())
-        .zip(images.par_chunks(windows.in_image()))
-        .for_each(|(out, image)| {
-            for (index, out) in out.chunks_exact_mut(channels).enumerate() {
-                out.fill(T::zero());
-                for source in windows.sources(index) {
-                    for (sum, &value) in out.iter_mut().zip(&image[source..source + channels]) {
-                        *sum += value;
-                    }
-                }
-                let divisor = divisor.of(windows, index);
-                out.iter_mut().for_each(|sum| *sum /= divisor);
-            }
-        });
-}
-
-/// Adds each window's share of its gradient to the image.
-pub(crate) fn mean_backward<T: Real>(
-    windows: &Windows,
-    divisor: Divisor,
-    gradient: &[T],
-    images: &mut [T],
-) {
-    let channels = windows.channels;
-    images
-        .par_chunks_mut(windows.in_image())
-        .zip(gradient.par_chunks(windows.out_image()))
-        .for_each(|(image, gradient)| {
-            for (index, gradient) in gradient.chunks_exact(channels).enumerate() {
-                let divisor = divisor.of::<T>(windows, index);
-                for source in windows.sources(index) {
-                    let target = &mut image[source..source + channels];
-                    for (sum, &value) in target.iter_mut().zip(gradient) {
-                        *sum += value / divisor;
-                    }
-                }
-            }
-        });
 }

@@ -73,8 +73,8 @@ impl<T: InHandle> Node<T> for MeanNode<T> {
     }
 
     fn backward(&self, core: &Core, _: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
-        self.x.add_gradient(core, |sum| {
-            pooling::mean_backward(&self.windows, self.divisor, &gradient, sum);
-        })
+        let mut part = core.pool.take(self.x.shape.elements());
+        pooling::mean_backward(&self.windows, self.divisor, &gradient, &mut part);
+        self.x.give_gradient(core, part)
     }
 }

@@ -41,15 +41,15 @@ impl MaxPool2d {
         )?;
         let mut out = x.core.pool.take(shape.elements());
         // Only the backward asks where the maxima lie.
-        let mut positions = match x.core.tracks(&[x], &[]) {
-            true => vec![0; shape.elements()],
-            false => Vec::new(),
+        let mut taps = match x.core.tracks(&[x], &[]) {
+            true => x.core.pool.take(shape.elements()),
+            false => x.core.pool.take(0),
         };
-        pooling::max_forward(&windows, slot.data(), &mut out, &mut positions);
+        pooling::max_forward(&windows, slot.data(), &mut out, &mut taps);
         x.core.record(shape, out, &[x], &[], || MaxNode {
             windows,
             x: slot.clone(),
-            positions,
+            taps,
         })
     }
 }
@@ -89,8 +89,8 @@ pub(super) fn windows(
 struct MaxNode<T: InHandle> {
     windows: Windows,
     x: Arc<Slot<T>>,
-    /// Where in its image each maximum lies.
-    positions: Vec<u32>,
+    /// Which pixel of its window each maximum is.
+    taps: PoolBuf<T>,
 }
 
 impl<T: InHandle> Node<T> for MaxNode<T> {
@@ -99,8 +99,8 @@ impl<T: InHandle> Node<T> for MaxNode<T> {
     }
 
     fn backward(&self, core: &Core, _: &Slot<T>, gradient: PoolBuf<T>) -> Result<()> {
-        self.x.add_gradient(core, |sum| {
-            pooling::max_backward(&self.windows, &gradient, &self.positions, sum);
-        })
+        let mut part = core.pool.take(self.x.shape.elements());
+        pooling::max_backward(&self.windows, &gradient, &self.taps, &mut part);
+        self.x.give_gradient(core, part)
     }
 }

@@ -172,6 +172,7 @@ impl Rule {
 }
 
 impl Update<2> for Rule {
+    #[inline(always)]
     fn apply<T: Float>(&self, parameter: &mut [T], gradient: &[T], moments: [&mut [T]; 2]) {
         let [mean, square] = moments;
         let (keep, step_size) = (T::from_f64(self.keep), T::from_f64(self.step_size));

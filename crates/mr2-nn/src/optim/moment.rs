@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
+use crate::kernels::simd::vectorise;
 use crate::ops::float::Float;
 
 /// Elements per task. Updates are elementwise, so the split doesn't show in the bits.
@@ -48,6 +49,7 @@ impl Moment {
 
 /// An elementwise update of a parameter and `N` moments by a gradient, in f32 or f64.
 pub(super) trait Update<const N: usize>: Sync {
+    /// One pass over a part of them. Implementations are `#[inline(always)]`: only so are they compiled for this CPU's vectors.
     fn apply<T: Float>(&self, parameter: &mut [T], gradient: &[T], moments: [&mut [T]; N]);
 }
 
@@ -83,6 +85,18 @@ pub(super) fn check_gradient(name: &str, parameter: &Var, gradient: &Tensor) -> 
     gradient.contiguous()
 }
 
+fn apply<T: Float, const N: usize>(
+    update: &impl Update<N>,
+    parameter: &mut [T],
+    gradient: &[T],
+    moments: [&mut [T]; N],
+) {
+    vectorise(
+        #[inline(always)]
+        || update.apply(parameter, gradient, moments),
+    );
+}
+
 struct InPlace<'a, U, const N: usize> {
     update: &'a U,
     moments: RefCell<[&'a mut Moment; N]>,
@@ -100,7 +114,7 @@ impl<U: Update<N>, const N: usize> InPlace<'_, U, N> {
             bail!("optimiser: the state's dtype is not its parameter's")
         }
         if length <= CHUNK {
-            self.update.apply(parameter, gradient, moments);
+            apply(self.update, parameter, gradient, moments);
             return Ok(());
         }
         let mut tasks = Vec::with_capacity(length.div_ceil(CHUNK));
@@ -121,7 +135,7 @@ impl<U: Update<N>, const N: usize> InPlace<'_, U, N> {
         tasks
             .into_par_iter()
             .for_each(|(parameter, gradient, moments)| {
-                self.update.apply(parameter, gradient, moments);
+                apply(self.update, parameter, gradient, moments);
             });
         Ok(())
     }

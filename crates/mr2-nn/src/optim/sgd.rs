@@ -142,6 +142,7 @@ impl Rule {
 }
 
 impl Update<0> for Rule {
+    #[inline(always)]
     fn apply<T: Float>(&self, parameter: &mut [T], gradient: &[T], _moments: [&mut [T]; 0]) {
         let (lr, decay) = (T::from_f64(self.lr), T::from_f64(self.weight_decay));
         for (p, &g) in parameter.iter_mut().zip(gradient) {
@@ -151,6 +152,7 @@ impl Update<0> for Rule {
 }
 
 impl Update<1> for Rule {
+    #[inline(always)]
     fn apply<T: Float>(&self, parameter: &mut [T], gradient: &[T], [velocity]: [&mut [T]; 1]) {
         let (lr, decay) = (T::from_f64(self.lr), T::from_f64(self.weight_decay));
         let momentum = T::from_f64(self.momentum);

@@ -9,6 +9,7 @@ use super::timing::Timing;
 use super::{Measure, inputs};
 
 const WARM_UP: u32 = 10;
+const REPETITIONS: u32 = 200;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -25,7 +26,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME", default_value = "official_cifar", value_parser = Preset::parse)]
     preset: Preset,
     #[command(flatten)]
-    pub(super) measure: Measure<200>,
+    pub(super) measure: Measure,
 }
 
 /// What was timed, and how long it took.
@@ -35,7 +36,7 @@ pub(super) fn time(args: &Args) -> Result<(String, Timing)> {
     let features = Var::from_tensor(&inputs::normals("features", &[batch, dim])?)?;
     let logits = Var::from_tensor(&inputs::normals("logits", &[batch, classes])?)?;
     let mut mr2 = Mr2Loss::new(args.preset, classes, dim)?;
-    let timing = Timing::of(WARM_UP, args.measure.repetitions, || {
+    let timing = Timing::of(WARM_UP, args.measure.repetitions(REPETITIONS), || {
         let loss = mr2.forward(&logits, &features, &labels)?;
         loss.backward()?;
         Ok(f64::from(loss.to_scalar::<f32>()?))

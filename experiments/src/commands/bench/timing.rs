@@ -17,6 +17,9 @@ pub(super) struct Timing {
     repetitions: u32,
     /// The loss of the last one.
     loss: f64,
+    /// Trainable parameters of the network, where the work has one: a peer's must be as many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<usize>,
 }
 
 impl Timing {
@@ -29,13 +32,27 @@ impl Timing {
         repetitions: u32,
         mut work: impl FnMut() -> Result<f64>,
     ) -> Result<Self> {
+        Self::of_prepared(warm_up, repetitions, || Ok(()), |()| work())
+    }
+
+    /// As [`Timing::of`], with what `prepare` makes for each repetition before the clock starts.
+    ///
+    /// # Errors
+    /// As [`Timing::of`]; those of `prepare`.
+    pub(super) fn of_prepared<P>(
+        warm_up: u32,
+        repetitions: u32,
+        mut prepare: impl FnMut() -> Result<P>,
+        mut work: impl FnMut(P) -> Result<f64>,
+    ) -> Result<Self> {
         for _ in 0..warm_up {
-            work()?;
+            work(prepare()?)?;
         }
         let (mut wall, mut cpu, mut loss) = (Vec::new(), Vec::new(), f64::NAN);
         for _ in 0..repetitions {
+            let prepared = prepare()?;
             let (start, start_cpu) = (Instant::now(), cpu_time());
-            loss = work()?;
+            loss = work(prepared)?;
             wall.push(start.elapsed().as_secs_f64());
             if let (Some(before), Some(after)) = (start_cpu, cpu_time()) {
                 cpu.push(after.saturating_sub(before).as_secs_f64());
@@ -52,7 +69,14 @@ impl Timing {
             cpu_seconds: median(&mut cpu),
             repetitions,
             loss,
+            parameters: None,
         })
+    }
+
+    /// With the number of the network's parameters.
+    pub(super) fn with_parameters(mut self, parameters: usize) -> Self {
+        self.parameters = Some(parameters);
+        self
     }
 }
 

@@ -1,0 +1,99 @@
+//! `mr2 bench curve`: the loss of every step of a short training, which experiments/bench/loss_curve sets beside PyTorch's.
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+use candle_core::{DType, Device, Tensor};
+use mr2_data::{ImageSet, open};
+use mr2_nn::graph::{Ctx, Mode};
+use mr2_nn::ops::{Target, cross_entropy};
+use mr2_nn::optim::{Optimizer, ParamGroup, Sgd, SgdConfig};
+use mr2_nn::rng;
+
+use super::network::build_network;
+use crate::assemble::{data_root, descriptor};
+use crate::commands::{Output, Threads};
+
+/// What experiments/bench/loss_curve has too.
+const BACKBONE: &str = "resnet8";
+const SEED: u64 = 0;
+const BATCH: usize = 128;
+const STEPS: u32 = 1000;
+const LEARNING_RATE: f64 = 0.1;
+const MOMENTUM: f64 = 0.9;
+const WEIGHT_DECAY: f64 = 5e-4;
+const MEAN: f32 = 0.286_682;
+const STD: f32 = 0.354_013;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) threads: Threads,
+    /// Steps of the training; the learning rate reaches 0 after 1,000.
+    #[arg(long, value_name = "N", default_value_t = STEPS, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    steps: u32,
+}
+
+/// Trains and prints the losses: as `{"losses": [...]}`, or one a line.
+pub(super) fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
+    let (about, folder) = descriptor("fashion-mnist", &data_root(None))?;
+    let train = open(&about, &folder, None)?.train;
+    let losses = losses(&train, args.steps)?;
+    if output.json {
+        writeln!(out, "{}", serde_json::json!({ "losses": losses }))?;
+        return Ok(());
+    }
+    for loss in losses {
+        writeln!(out, "{loss}")?;
+    }
+    Ok(())
+}
+
+fn losses(train: &ImageSet, steps: u32) -> Result<Vec<f32>> {
+    let (store, model) = build_network(BACKBONE, train.channels(), train.classes().len())?;
+    let group = ParamGroup {
+        params: store.parameters(),
+        lr_scale: 1.0,
+        weight_decay: WEIGHT_DECAY,
+    };
+    let sgd = SgdConfig {
+        momentum: MOMENTUM,
+        nesterov: false,
+    };
+    let mut sgd = Sgd::new(vec![group], sgd)?;
+    let context = Ctx::new(&Device::Cpu, DType::F32, Mode::Train)?;
+    let mut losses = Vec::with_capacity(steps as usize);
+    for step in 0..steps {
+        let (images, labels) = batch(train, step)?;
+        let logits = model.forward(&context, &context.enter(&images)?)?;
+        let loss = cross_entropy(&logits, Target::Hard(&labels), None)?.mean_all()?;
+        let progress = f64::from(step) / f64::from(STEPS);
+        let factor = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        sgd.step(&context.backward(&loss)?, LEARNING_RATE * factor)?;
+        losses.push(loss.to_scalar::<f32>()?);
+    }
+    Ok(losses)
+}
+
+/// The images of a step, drawn with replacement by the counter-based generator, without augmentation.
+fn batch(train: &ImageSet, step: u32) -> Result<(Tensor, Vec<u32>)> {
+    let Some([channels, height, width]) = train.image_shape() else {
+        bail!("the images of {} have several sizes", train.name());
+    };
+    let stream = rng::stream(SEED, "batches");
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for place in 0..BATCH {
+        let number = step as usize * BATCH + place;
+        let row = (rng::hash(stream, number as u64) % train.len() as u64) as usize;
+        let image = train.image(row)?;
+        pixels.extend(
+            image
+                .pixels
+                .iter()
+                .map(|&p| (f32::from(p) / 255.0 - MEAN) / STD),
+        );
+        labels.push(train.labels()[row]);
+    }
+    let images = Tensor::from_vec(pixels, (BATCH, channels, height, width), &Device::Cpu)?;
+    Ok((images, labels))
+}
