@@ -91,7 +91,8 @@
 //! # }
 //! ```
 //!
-//! SPEED
+//! On a Xeon with AVX-512, eight such units of 32 channels take a seventeenth of candle-nn's CPU time, forward and
+//! backward (`experiments/bench/compare candle` of the repository).
 
 pub mod graph;
 pub mod init;
