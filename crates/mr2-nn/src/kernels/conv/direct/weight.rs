@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Partial sums of the weight's gradient may take this many elements.
-const PARTIAL_ELEMENTS: usize = 1 << 22;
+const PARTIAL_ELEMENTS: usize = 1 << 20;
 /// Images and gradients that are visited again and again should stay in the second-level cache.
 const CACHED_ELEMENTS: usize = 1 << 17;
 /// So many elements of images and gradients are laid out anew at once.
@@ -311,8 +311,9 @@ impl Plan {
                     }
                 }
                 let width = total.len() / depth;
-                for (lane, filter) in filters.chunks_exact_mut(depth).enumerate() {
-                    for (first, block) in self.blocks() {
+                // Block by block, whose rows stay in the first-level cache while the lanes pass by.
+                for (first, block) in self.blocks() {
+                    for (lane, filter) in filters.chunks_exact_mut(depth).enumerate() {
                         for tap in 0..taps {
                             let row = first * taps + tap * block;
                             for channel in 0..block {
