@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
     let mut rows = Vec::new();
     for entry in entries() {
-        let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+        let store = ParamStore::zeros(DType::F32, &Device::Cpu);
         let config = BuildConfig {
             in_channels: args.channels,
             classes: args.classes,
