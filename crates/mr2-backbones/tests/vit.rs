@@ -142,7 +142,7 @@ fn parameter_counts_at_full_size_equal_timms() {
         .iter()
         .filter(|entry| entry.name.starts_with("vit"))
     {
-        let store = ParamStore::new(1, DType::F32, &Device::Cpu);
+        let store = ParamStore::zeros(DType::F32, &Device::Cpu);
         build(entry.name, &CONFIG, store.var_builder()).unwrap();
         let parameters = store.parameters();
         let count: usize = parameters.iter().map(|(_, var)| var.elem_count()).sum();

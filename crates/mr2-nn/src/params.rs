@@ -40,7 +40,8 @@ const PYTORCH_COUNT: &str = "num_batches_tracked";
 /// that of the first requests: build in one thread where sums over parameters must repeat.
 #[derive(Clone)]
 pub struct ParamStore {
-    seed: u64,
+    /// Without it parameters start from zeros.
+    seed: Option<u64>,
     dtype: DType,
     device: Device,
     entries: Arc<Mutex<Entries>>,
@@ -76,7 +77,18 @@ impl ParamStore {
     /// An empty store.
     pub fn new(seed: u64, dtype: DType, device: &Device) -> Self {
         Self {
-            seed,
+            seed: Some(seed),
+            dtype,
+            device: device.clone(),
+            entries: Arc::default(),
+        }
+    }
+
+    /// An empty store whose variables start from zeros, whatever the layers ask for: where weights are to
+    /// be loaded or only counted, drawing millions of numbers would be in vain.
+    pub fn zeros(dtype: DType, device: &Device) -> Self {
+        Self {
+            seed: None,
             dtype,
             device: device.clone(),
             entries: Arc::default(),
@@ -164,8 +176,13 @@ impl SimpleBackend for ParamStore {
         }
         // Without the lock: a thread that waits for the loops of `draw` may run another task of
         // rayon's, which may ask for a parameter too.
-        let values = draw(&s, h, rng::stream(self.seed, name));
-        let var = Var::from_tensor(&Tensor::from_vec(values, &s, dev)?.to_dtype(dtype)?)?;
+        let var = match self.seed {
+            Some(seed) => {
+                let values = draw(&s, h, rng::stream(seed, name));
+                Var::from_tensor(&Tensor::from_vec(values, &s, dev)?.to_dtype(dtype)?)?
+            }
+            None => Var::zeros(s.clone(), dtype, dev)?,
+        };
         let tensor = var.as_tensor().clone();
         let mut entries = self.lock();
         if let Some(tensor) = entries.find(name, &s, dtype)? {

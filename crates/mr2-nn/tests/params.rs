@@ -7,6 +7,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::Init;
 use mr2_nn::init;
+use mr2_nn::layers::linear;
 use mr2_nn::optim::{
     AdamW, AdamWConfig, Optimizer, ParamGroup, Sgd, SgdConfig, clip_grad_norm, grad_norm,
 };
@@ -519,4 +520,26 @@ fn schedules_refuse_what_cant_be_meant() {
         "milestones must ascend strictly, got [20, 10]",
     );
     has(step(&[20, 30], 25), "milestone 20 and warmup_steps 25");
+}
+
+#[test]
+fn a_store_of_zeros_has_the_same_names_and_takes_weights() {
+    let (drawn, zeros) = (
+        ParamStore::new(3, DType::F32, &Device::Cpu),
+        ParamStore::zeros(DType::F32, &Device::Cpu),
+    );
+    for store in [&drawn, &zeros] {
+        linear(4, 3, store.var_builder().pp("fc")).unwrap();
+    }
+    let total = |store: &ParamStore| {
+        let sum = |tensor: &Tensor| tensor.abs().unwrap().sum_all().unwrap();
+        let tensors = store.tensors();
+        tensors
+            .iter()
+            .map(|(_, t)| sum(t).to_scalar::<f32>().unwrap())
+            .sum::<f32>()
+    };
+    assert_eq!(total(&zeros), 0.0);
+    zeros.load(&drawn.tensors().into_iter().collect()).unwrap();
+    assert_eq!(total(&zeros), total(&drawn));
 }

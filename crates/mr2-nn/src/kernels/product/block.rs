@@ -30,7 +30,10 @@ impl Kernel for Block<'_> {
         let (first, last) = (depth.start == 0, depth.end == job.panels.depth);
         for index in panels {
             let at = rows.start * job.out_step + index * width;
-            let initial = if first { job.initial.0 } else { job.out.0 };
+            let (initial, initial_step) = match first {
+                true => (job.initial.0, job.initial_step),
+                false => (job.out.0, job.out_step),
+            };
             let out = Out {
                 // SAFETY: the first element of the task's rows and this panel.
                 start: unsafe { job.out.0.add(at) },
@@ -38,9 +41,9 @@ impl Kernel for Block<'_> {
                 initial: match initial.is_null() {
                     true => initial,
                     // SAFETY: as above.
-                    false => unsafe { initial.add(at) },
+                    false => unsafe { initial.add(rows.start * initial_step + index * width) },
                 },
-                initial_step: job.out_step,
+                initial_step,
                 valid: width.min(job.panels.cols - index * width),
             };
             let panel = job.panels.panel(index)[depth.start * width..].as_ptr();
