@@ -23,6 +23,12 @@ pub(super) enum Kind {
     BatchNorm,
     /// Maximum over 3 x 3 with stride 2.
     MaxPool,
+    /// A linear layer on tokens, with bias.
+    Linear { outputs: usize },
+    /// Layer normalisation.
+    LayerNorm,
+    /// Attention on queries, keys and values side by side.
+    Attention { heads: usize },
 }
 
 const fn conv(
@@ -56,12 +62,14 @@ const fn square(kind: Kind, batch: usize, size: usize, channels: usize) -> Layer
     }
 }
 
-/// A linear layer on the 197 tokens of each image, as a 1 x 1 convolution.
-const fn linear(channels: usize, outputs: usize) -> Layer {
+/// A layer on the 197 tokens of each of 8 images.
+const fn tokens(kind: Kind, channels: usize) -> Layer {
     Layer {
-        height: 197,
-        width: 1,
-        ..conv(8, 197, channels, outputs, 1, 1)
+        kind,
+        batch: 8,
+        channels,
+        height: 1,
+        width: 197,
     }
 }
 
@@ -132,7 +140,7 @@ const RESNET50: [Layer; 33] = [
     square(Kind::MaxPool, 8, 112, 64),
 ];
 
-const VIT_B16: [Layer; 5] = [
+const VIT_B16: [Layer; 7] = [
     square(
         Kind::Conv {
             outputs: 768,
@@ -144,10 +152,12 @@ const VIT_B16: [Layer; 5] = [
         224,
         3,
     ),
-    linear(768, 2304),
-    linear(768, 768),
-    linear(768, 3072),
-    linear(3072, 768),
+    tokens(Kind::Linear { outputs: 2304 }, 768),
+    tokens(Kind::Attention { heads: 12 }, 2304),
+    tokens(Kind::Linear { outputs: 768 }, 768),
+    tokens(Kind::Linear { outputs: 3072 }, 768),
+    tokens(Kind::Linear { outputs: 768 }, 3072),
+    tokens(Kind::LayerNorm, 768),
 ];
 
 /// The networks by name.

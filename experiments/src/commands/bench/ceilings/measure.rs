@@ -7,7 +7,9 @@ use anyhow::Result;
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 use mr2_nn::graph::{Act, Ctx, Mode};
-use mr2_nn::layers::{BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, MaxPool2d};
+use mr2_nn::layers::{
+    Attention, BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, LayerNorm, Linear, MaxPool2d,
+};
 use mr2_nn::machine::{Upstream, activation};
 use mr2_nn::params::ParamStore;
 use serde::Serialize;
@@ -18,6 +20,7 @@ const NORM: BatchNormConfig = BatchNormConfig {
     eps: 1e-5,
     momentum: 0.1,
 };
+const LAYER_NORM_EPS: f64 = 1e-6;
 /// Bytes of an f32.
 const F32: usize = 4;
 
@@ -63,7 +66,7 @@ pub(super) fn measure(network: &'static str, layer: &Layer, repetitions: u32) ->
             layer: name(layer),
             part: *part,
             seconds: seconds(layer, *part, repetitions)?,
-            operations: operations(layer),
+            operations: operations(layer, *part),
             bytes: bytes(layer, *part),
         });
     }
@@ -72,8 +75,10 @@ pub(super) fn measure(network: &'static str, layer: &Layer, repetitions: u32) ->
 
 fn parts(kind: Kind) -> &'static [Part] {
     match kind {
-        Kind::Conv { .. } => &[Part::Forward, Part::Images, Part::Weight],
-        Kind::BatchNorm | Kind::MaxPool => &[Part::Forward, Part::Images],
+        Kind::Conv { .. } | Kind::Linear { .. } => &[Part::Forward, Part::Images, Part::Weight],
+        Kind::BatchNorm | Kind::MaxPool | Kind::LayerNorm | Kind::Attention { .. } => {
+            &[Part::Forward, Part::Images]
+        }
     }
 }
 
@@ -86,9 +91,9 @@ fn name(layer: &Layer) -> String {
         width,
     } = *layer;
     let what = match kind {
-        Kind::Conv {
-            outputs, kernel: 1, ..
-        } if width == 1 => format!("linear {channels}->{outputs}"),
+        Kind::Linear { outputs } => format!("linear {channels}->{outputs}"),
+        Kind::LayerNorm => format!("layer norm {channels}"),
+        Kind::Attention { heads } => format!("attention {}, {heads} heads", channels / 3),
         Kind::Conv {
             outputs,
             kernel,
@@ -115,27 +120,36 @@ fn output(layer: &Layer) -> [usize; 3] {
             let size = |size: usize| (size + 2 * padding - kernel) / stride + 1;
             [outputs, size(height), size(width)]
         }
-        Kind::BatchNorm => [layer.channels, height, width],
+        Kind::BatchNorm | Kind::LayerNorm => [layer.channels, height, width],
+        Kind::Linear { outputs } => [outputs, height, width],
+        Kind::Attention { .. } => [layer.channels / 3, height, width],
         Kind::MaxPool => [layer.channels, height.div_ceil(2), width.div_ceil(2)],
     }
 }
 
-fn operations(layer: &Layer) -> Option<f64> {
-    let Kind::Conv { kernel, .. } = layer.kind else {
-        return None;
-    };
+/// Attention is two products forward and five backward, one of which computes the weights again.
+fn operations(layer: &Layer, part: Part) -> Option<f64> {
     let [outputs, height, width] = output(layer);
-    let products = layer.batch * outputs * height * width * layer.channels * kernel * kernel;
+    let outputs = layer.batch * outputs * height * width;
+    let products = match layer.kind {
+        Kind::Conv { kernel, .. } => outputs * layer.channels * kernel * kernel,
+        Kind::Linear { .. } => outputs * layer.channels,
+        Kind::Attention { .. } if part == Part::Forward => 2 * outputs * height * width,
+        Kind::Attention { .. } => 5 * outputs * height * width,
+        Kind::BatchNorm | Kind::MaxPool | Kind::LayerNorm => return None,
+    };
     Some(2.0 * products as f64)
 }
 
-/// Batch normalisation needs its input twice, for the moments and to normalise, and likewise backwards, with the gradient.
+/// Batch normalisation needs its input twice, for the moments and to normalise, and likewise backwards, with the
+/// gradient. Forward its output is written and read once more: nothing is computed before someone reads it.
 fn bytes(layer: &Layer, part: Part) -> f64 {
     let inputs = layer.batch * layer.channels * layer.height * layer.width;
     let outputs = layer.batch * output(layer).iter().product::<usize>();
     let elements = match (layer.kind, part) {
-        (Kind::BatchNorm, Part::Forward) => 2 * inputs + outputs,
+        (Kind::BatchNorm, Part::Forward) => 2 * inputs + 2 * outputs,
         (Kind::BatchNorm, _) => 3 * inputs + 2 * outputs,
+        (Kind::LayerNorm, Part::Images) => 2 * inputs + outputs,
         _ => inputs + outputs,
     };
     (F32 * elements) as f64
@@ -157,7 +171,10 @@ fn seconds(layer: &Layer, part: Part, repetitions: u32) -> Result<f64> {
         let took = match part {
             Part::Forward => {
                 let start = Instant::now();
-                work(&cx, &images)?;
+                let y = work(&cx, &images)?;
+                if matches!(layer.kind, Kind::BatchNorm) {
+                    y.mean_hw()?;
+                }
                 start.elapsed()
             }
             _ => {
@@ -177,10 +194,23 @@ fn seconds(layer: &Layer, part: Part, repetitions: u32) -> Result<f64> {
 
 type Work = Box<dyn Fn(&Ctx, &Act) -> candle_core::Result<Act>>;
 
-/// The layer's call; only for the gradient of the weight is a convolution's weight a variable.
+/// The layer's call; only for the gradient of the weight are parameters variables, except in batch norm.
 fn work(layer: &Layer, part: Part) -> Result<Work> {
     let store = ParamStore::new(0, DType::F32, &Device::Cpu);
-    match layer.kind {
+    let built = build(*layer, store.var_builder())?;
+    if part == Part::Weight || matches!(layer.kind, Kind::BatchNorm) {
+        return Ok(built);
+    }
+    let frozen: HashMap<_, _> = store.tensors().into_iter().collect();
+    build(
+        *layer,
+        VarBuilder::from_tensors(frozen, DType::F32, &Device::Cpu),
+    )
+}
+
+fn build(layer: Layer, vb: VarBuilder) -> Result<Work> {
+    let channels = layer.channels;
+    Ok(match layer.kind {
         Kind::Conv {
             outputs,
             kernel,
@@ -194,17 +224,12 @@ fn work(layer: &Layer, part: Part) -> Result<Work> {
                 groups: 1,
                 bias: false,
             };
-            let new = |vb| Conv2d::new(layer.channels, outputs, kernel, config, vb);
-            let mut conv = new(store.var_builder())?;
-            if part != Part::Weight {
-                let frozen: HashMap<_, _> = store.tensors().into_iter().collect();
-                conv = new(VarBuilder::from_tensors(frozen, DType::F32, &Device::Cpu))?;
-            }
-            Ok(Box::new(move |cx, x| conv.forward(cx, x)))
+            let conv = Conv2d::new(channels, outputs, kernel, config, vb)?;
+            Box::new(move |cx, x| conv.forward(cx, x))
         }
         Kind::BatchNorm => {
-            let norm = BatchNorm2d::new(layer.channels, NORM, store.var_builder())?;
-            Ok(Box::new(move |cx, x| norm.forward_relu(cx, x)))
+            let norm = BatchNorm2d::new(channels, NORM, vb)?;
+            Box::new(move |cx, x| norm.forward_relu(cx, x))
         }
         Kind::MaxPool => {
             let pool = MaxPool2d {
@@ -212,7 +237,22 @@ fn work(layer: &Layer, part: Part) -> Result<Work> {
                 stride: 2,
                 padding: 1,
             };
-            Ok(Box::new(move |cx, x| pool.forward(cx, x)))
+            Box::new(move |cx, x| pool.forward(cx, x))
         }
-    }
+        Kind::Linear { outputs } => {
+            let linear = Linear::new(channels, outputs, vb)?;
+            Box::new(move |cx, x| linear.forward(cx, x))
+        }
+        Kind::LayerNorm => {
+            let norm = LayerNorm::new(channels, LAYER_NORM_EPS, vb)?;
+            Box::new(move |cx, x| norm.forward(cx, x))
+        }
+        Kind::Attention { heads } => {
+            let attention = Attention {
+                heads,
+                causal: false,
+            };
+            Box::new(move |cx, x| attention.forward(cx, x))
+        }
+    })
 }
