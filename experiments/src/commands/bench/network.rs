@@ -8,7 +8,7 @@ use mr2_nn::params::ParamStore;
 use super::inputs;
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct Sizes {
     /// The architecture (`mr2 models` lists them).
     #[arg(long, value_name = "NAME")]
     backbone: String,
@@ -36,7 +36,7 @@ pub(super) struct Network {
     pub(super) name: String,
 }
 
-impl Args {
+impl Sizes {
     pub(super) fn network(&self) -> Result<Network> {
         let [batch, size, channels, classes] =
             [self.batch, self.size, self.channels, self.classes].map(|n| n as usize);

@@ -14,7 +14,7 @@ const REPETITIONS: u32 = 10;
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    network: network::Args,
+    network: network::Sizes,
     /// Forward and backward in training, in place of forward in evaluation.
     #[arg(long)]
     backward: bool,

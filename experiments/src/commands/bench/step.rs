@@ -20,7 +20,7 @@ const WEIGHT_DECAY: f64 = 5e-4;
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    network: network::Args,
+    network: network::Sizes,
     /// The loss: cross-entropy, or MR2 by the preset `recommended`.
     #[arg(long, value_enum, default_value_t = Objective::Erm)]
     objective: Objective,
