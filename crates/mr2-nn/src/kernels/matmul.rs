@@ -43,6 +43,20 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
+    /// The same matrix, if its elements are f32.
+    pub(super) fn f32(self) -> Option<Matrix<'a, f32>>
+    where
+        T: Real,
+    {
+        Some(Matrix {
+            data: T::f32s(self.data)?,
+            rows: self.rows,
+            cols: self.cols,
+            row_stride: self.row_stride,
+            col_stride: self.col_stride,
+        })
+    }
+
     pub(super) fn fits(&self) -> bool {
         last(self.rows, self.cols, self.row_stride, self.col_stride) < self.data.len()
     }

@@ -7,6 +7,15 @@ const CHUNKS: usize = 16;
 /// stay in the second-level cache.
 pub(crate) const ELEMENTS: usize = 1 << 15;
 
+/// A target that tasks share, each of which writes elements of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(pub(crate) *mut f32);
+
+// SAFETY: a pointer is no access; whoever writes through it vouches that no two tasks touch an element.
+unsafe impl Send for Shared {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Shared {}
+
 /// How many of `items` (images, rows) each chunk holds; the last may hold fewer.
 pub(crate) fn per_chunk(items: usize) -> usize {
     items.div_ceil(CHUNKS).max(1)

@@ -22,17 +22,8 @@ pub(super) enum Right<'a, T> {
 
 impl<'a, T: Real> Right<'a, T> {
     pub(super) fn new(matrix: Matrix<'a, T>, pool: &Arc<Pool>) -> Self {
-        match T::f32s(matrix.data) {
-            Some(data) => {
-                let matrix = Matrix {
-                    data,
-                    rows: matrix.rows,
-                    cols: matrix.cols,
-                    row_stride: matrix.row_stride,
-                    col_stride: matrix.col_stride,
-                };
-                Self::Panels(Panels::new(Isa::best(), matrix, pool))
-            }
+        match matrix.f32() {
+            Some(matrix) => Self::Panels(Panels::new(Isa::best(), matrix, pool)),
             None => Self::Plain(matrix),
         }
     }
@@ -42,15 +33,8 @@ impl<'a, T: Real> Right<'a, T> {
         match self {
             Self::Panels(panels) => {
                 // Panels are made of f32 only.
-                let (Some(data), Some(out)) = (T::f32s(lhs.data), T::f32s_mut(out)) else {
+                let (Some(lhs), Some(out)) = (lhs.f32(), T::f32s_mut(out)) else {
                     return;
-                };
-                let lhs = Matrix {
-                    data,
-                    rows: lhs.rows,
-                    cols: lhs.cols,
-                    row_stride: lhs.row_stride,
-                    col_stride: lhs.col_stride,
                 };
                 let target = product::Target {
                     data: out,

@@ -65,24 +65,35 @@ impl<'a, T: Real> Source<'a, T> {
         }
     }
 
-    /// The elements as a slice: written to `stored` or to a pooled `buffer` if they are not there already.
+    /// The elements as a slice: written to a pooled `buffer` if they are not there already.
     pub(crate) fn in_memory<'b>(
         self,
         channels: usize,
-        stored: Option<&'b mut [T]>,
         buffer: &'b mut Option<PoolBuf<T>>,
         pool: &Arc<Pool>,
     ) -> &'b [T]
     where
         'a: 'b,
     {
-        let values = match (self, stored) {
-            (Self::Values(values), None) => return values,
-            (_, Some(stored)) => stored,
-            (_, None) => &mut buffer.insert(pool.take(self.len()))[..],
-        };
-        self.write_parallel(channels, values);
-        values
+        match self {
+            Self::Values(values) => values,
+            _ => {
+                let values = &mut buffer.insert(pool.take(self.len()))[..];
+                self.write_parallel(channels, values);
+                values
+            }
+        }
+    }
+
+    /// The same elements, written to `stored` first if there is such.
+    pub(crate) fn kept_in(self, channels: usize, stored: Option<&'a mut [T]>) -> Self {
+        match stored {
+            None => self,
+            Some(stored) => {
+                self.write_parallel(channels, stored);
+                Self::Values(stored)
+            }
+        }
     }
 
     /// As [`Source::write`], on all threads. `channels` are those of a pixel.

@@ -87,17 +87,22 @@ impl Isa {
     /// Elements of its vectors.
     pub(crate) fn lanes(self) -> usize {
         match self {
-            Self::Avx512 => 16,
-            Self::Avx2 | Self::Portable => 8,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => x86::Zmm::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86::Ymm::LANES,
+            _ => Lanes::LANES,
         }
     }
 
-    /// Accumulators that leave registers for the operands, as [`Vector::ACCUMULATORS`].
+    /// Its [`Vector::ACCUMULATORS`].
     pub(crate) fn accumulators(self) -> usize {
         match self {
-            Self::Avx512 => 24,
-            Self::Avx2 => 12,
-            Self::Portable => 8,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => x86::Zmm::ACCUMULATORS,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86::Ymm::ACCUMULATORS,
+            _ => Lanes::ACCUMULATORS,
         }
     }
 
@@ -116,6 +121,20 @@ impl Isa {
                 _ => kernel.run::<Lanes>(),
             }
         }
+    }
+}
+
+/// Hides where a value comes from: LLVM would otherwise replace the pointers by a start and many indices,
+/// for which there are not enough registers.
+#[inline(always)]
+pub(crate) fn opaque<T>(value: &mut T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction sequence is empty; only pointers and sizes are given.
+    unsafe {
+        let bits = std::ptr::from_mut(value).cast::<usize>();
+        let mut register = *bits;
+        std::arch::asm!("/* {0} */", inout(reg) register, options(pure, nomem, nostack, preserves_flags));
+        *bits = register;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where the gradient of a convolution's images goes, and what is done to it while it is in the cache.
 
-use crate::kernels::batch_norm_gradient::{GradientSums, Mask};
+use crate::kernels::batch_norm_gradient::{GradientSums, Mask, add_gradient_sums};
 use crate::kernels::real::Real;
 use crate::kernels::source::same_type;
 use std::ops::Range;
@@ -21,6 +21,13 @@ pub(crate) struct Behind<'a, T> {
     pub(crate) x: &'a [T],
     pub(crate) mean: &'a [T],
     pub(crate) mask: Mask<'a, T>,
+}
+
+impl Behind<'_, f32> {
+    /// Clears and sums the gradient of as many elements, on the calling thread.
+    pub(super) fn add_to(self, values: &mut [f32], sums: &mut GradientSums) {
+        add_gradient_sums(self.x, self.mean, self.mask, values, sums);
+    }
 }
 
 impl<T> Behind<'_, T> {

@@ -118,7 +118,8 @@ pub(crate) fn forward<T: Real>(
     let mut images = None;
     let images = work
         .images
-        .in_memory(geometry.in_channels, work.stored, &mut images, pool);
+        .kept_in(geometry.in_channels, work.stored)
+        .in_memory(geometry.in_channels, &mut images, pool);
     let (weight, accumulate) = (work.weight, work.accumulate);
     if depthwise::suits(geometry) {
         depthwise::forward(geometry, images, weight, work.out, accumulate);
@@ -154,11 +155,9 @@ pub(crate) fn backward<T: Real>(
     let (mut x, mut dz) = (None, None);
     let gradient = work
         .out_gradient
-        .in_memory(geometry.out_channels, None, &mut dz, pool);
+        .in_memory(geometry.out_channels, &mut dz, pool);
     if let Some(weight_gradient) = work.weight_gradient {
-        let images = work
-            .images
-            .in_memory(geometry.in_channels, None, &mut x, pool);
+        let images = work.images.in_memory(geometry.in_channels, &mut x, pool);
         if depthwise::suits(geometry) {
             depthwise::weight_gradient(geometry, images, gradient, weight_gradient);
         } else {

@@ -15,6 +15,7 @@ pub(crate) use panels::Panels;
 
 use super::activation::Activation;
 use super::matmul::Matrix;
+use super::parallel::Shared;
 use super::pool::Pool;
 use super::simd::vectorise;
 use block::Block;
@@ -60,15 +61,6 @@ pub(crate) struct Epilogue<'a> {
     /// Where the activated elements go, at the target's places; without it they replace the others.
     pub(crate) activated: Option<&'a mut [f32]>,
 }
-
-/// Pointers that tasks share: each writes its own rows and columns.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: the tasks of a product write disjoint elements, and read no other task's.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
 
 /// A product whose sizes have been checked.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! The inner loop of a matrix product: a few rows times two vectors of columns, kept in registers.
 
 use super::store::{Out, store};
-use crate::kernels::vector::Vector;
+use crate::kernels::vector::{Vector, opaque};
 
 /// Vectors of columns of a panel: two, so that a panel of a few hundred rows stays near the core while
 /// many rows of the left factor pass it.
@@ -208,20 +208,6 @@ unsafe fn from_group<V: Vector, const ROWS: usize>(
                 panel.add(element * VECTORS * V::LANES),
             );
         }
-    }
-}
-
-/// Hides where a value comes from: LLVM would otherwise replace the pointers by a start and many indices,
-/// for which there are not enough registers.
-#[inline(always)]
-fn opaque<T>(value: &mut T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction sequence is empty; only pointers and sizes are given.
-    unsafe {
-        let bits = std::ptr::from_mut(value).cast::<usize>();
-        let mut register = *bits;
-        std::arch::asm!("/* {0} */", inout(reg) register, options(pure, nomem, nostack, preserves_flags));
-        *bits = register;
     }
 }
 

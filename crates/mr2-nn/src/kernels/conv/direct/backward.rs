@@ -6,7 +6,7 @@
 
 use super::images::{FEW_IMAGES, Passes};
 use super::weight::{Gradients, Plan};
-use crate::kernels::batch_norm_gradient::{GradientSums, add_gradient_sums, gradient_sums};
+use crate::kernels::batch_norm_gradient::{GradientSums, gradient_sums};
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::conv::{Backward, Behind, ImageGradient};
 use crate::kernels::parallel::per_chunk;
@@ -58,8 +58,8 @@ pub(in crate::kernels::conv) fn backward(
                 return behind;
             }
             let (mut x, mut dz) = (None, None);
-            let images = Source::Values(images.in_memory(g.in_channels, None, &mut x, pool));
-            let gradient = out_gradient.in_memory(g.out_channels, None, &mut dz, pool);
+            let images = Source::Values(images.in_memory(g.in_channels, &mut x, pool));
+            let gradient = out_gradient.in_memory(g.out_channels, &mut dz, pool);
             let gradient = Source::Values(gradient);
             plan.run(images, gradient, weight_gradient, pool);
             to_images(g, &passes, gradient, image_gradient, pool)
@@ -114,11 +114,8 @@ fn heavy_weight(
         fresh,
         behind,
     } = image_gradient;
-    let overwrite = fresh && passes.cover();
-    if fresh && !overwrite {
-        values.fill(0.0);
-    }
-    passes.run_panels(&passes.padded.of(out_gradient, pool), values, !overwrite);
+    let accumulate = passes.prepare(fresh, values);
+    passes.run_panels(&passes.padded.of(out_gradient, pool), values, accumulate);
     behind.map(|behind| gradient_sums(behind.x, behind.mean, behind.mask, values))
 }
 
@@ -135,21 +132,19 @@ fn to_few_images(
         fresh,
         behind,
     } = image_gradient;
-    let overwrite = fresh && passes.cover();
     let parts: Vec<_> = passes
         .bands(g.in_height, g.batch, values)
         .into_par_iter()
         .map(|(image, rows, values)| {
             let start = image * g.in_image() + rows.start * passes.out_row;
-            if fresh && !overwrite {
-                values.fill(0.0);
-            }
+            let accumulate = passes.prepare(fresh, values);
             let gradient = out_gradient.part(image * g.out_image()..(image + 1) * g.out_image());
-            passes.run_band(gradient, rows, values, !overwrite, pool);
+            passes.run_band(gradient, rows, values, accumulate, pool);
             behind.map(|behind| {
                 let mut sums = behind.sums();
-                let Behind { x, mean, mask } = behind.part(start..start + values.len());
-                add_gradient_sums(x, mean, mask, values, &mut sums);
+                behind
+                    .part(start..start + values.len())
+                    .add_to(values, &mut sums);
                 sums
             })
         })
@@ -166,14 +161,10 @@ fn add(
     sums: Option<&mut GradientSums>,
 ) {
     let values = &mut part.values[range.clone()];
-    let overwrite = part.fresh && passes.cover();
-    if part.fresh && !overwrite {
-        values.fill(0.0);
-    }
-    passes.run(padded, values, !overwrite);
+    let accumulate = passes.prepare(part.fresh, values);
+    passes.run(padded, values, accumulate);
     if let (Some(behind), Some(sums)) = (part.behind, sums) {
-        let Behind { x, mean, mask } = behind.part(range);
-        add_gradient_sums(x, mean, mask, values, sums);
+        behind.part(range).add_to(values, sums);
     }
 }
 

@@ -7,7 +7,7 @@ use super::weight_panels::{Role, VECTORS, pack, padded_outputs, panels};
 use crate::kernels::batch_norm::{Moments, apply_in_place, part_moments};
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::conv::{Finish, Forward};
-use crate::kernels::parallel::per_chunk;
+use crate::kernels::parallel::{Shared, per_chunk};
 use crate::kernels::pool::{Pool, PoolBuf};
 use crate::kernels::source::Source;
 use crate::kernels::vector::{Isa, Kernel, Vector};
@@ -32,34 +32,14 @@ pub(in crate::kernels::conv) fn forward(
 ) -> Option<Moments> {
     let (padded, pass) = pass::forward(g);
     let passes = Passes::new(isa, g, Role::Forward, work.weight, padded, vec![pass], pool);
-    if passes.is_heavy(g) {
-        return heavy_weight(g, &passes, work, pool);
-    }
-    let parts: Option<Vec<_>> = if g.batch < FEW_IMAGES {
-        let mut buffer = None;
-        let images = match work.stored {
-            None => work.images,
-            stored => {
-                let images = work
-                    .images
-                    .in_memory(g.in_channels, stored, &mut buffer, pool);
-                Source::Values(images)
-            }
-        };
-        let parts: Vec<_> = passes
-            .bands(g.out_height, g.batch, work.out)
-            .into_par_iter()
-            .map(|(image, rows, out)| {
-                let start = image * passes.out_image + rows.start * passes.out_row;
-                let images = images.part(image * g.in_image()..(image + 1) * g.in_image());
-                passes.run_band(images, rows, out, work.accumulate, pool);
-                finish(work.finish, start, g.out_channels, out)
-            })
-            .collect();
-        parts.into_iter().collect()
+    let parts = if passes.is_heavy(g) {
+        heavy_weight(g, &passes, work, pool)
+    } else if g.batch < FEW_IMAGES {
+        few_images(g, &passes, work, pool)
     } else {
-        many_images(g, &passes, work, pool).into_iter().collect()
+        many_images(g, &passes, work, pool)
     };
+    let parts: Option<Vec<_>> = parts.into_iter().collect();
     parts.map(|parts| Moments::of_parts(g.out_channels, &parts))
 }
 
@@ -69,27 +49,35 @@ fn heavy_weight(
     passes: &Passes,
     work: Forward<'_, f32>,
     pool: &Arc<Pool>,
-) -> Option<Moments> {
-    let mut buffer = None;
-    let images = match work.stored {
-        None => work.images,
-        stored => {
-            let stored = work
-                .images
-                .in_memory(g.in_channels, stored, &mut buffer, pool);
-            Source::Values(stored)
-        }
-    };
+) -> Vec<Option<(f64, Moments)>> {
+    let images = work.images.kept_in(g.in_channels, work.stored);
     passes.run_panels(&passes.padded.of(images, pool), work.out, work.accumulate);
     let chunk = per_chunk(g.batch) * g.out_image();
-    let parts: Vec<_> = work
-        .out
+    work.out
         .par_chunks_mut(chunk)
         .enumerate()
         .map(|(index, out)| finish(work.finish, index * chunk, g.out_channels, out))
-        .collect();
-    let parts: Option<Vec<_>> = parts.into_iter().collect();
-    parts.map(|parts| Moments::of_parts(g.out_channels, &parts))
+        .collect()
+}
+
+/// A band of rows of one image is a task.
+fn few_images(
+    g: &Geometry,
+    passes: &Passes,
+    work: Forward<'_, f32>,
+    pool: &Arc<Pool>,
+) -> Vec<Option<(f64, Moments)>> {
+    let images = work.images.kept_in(g.in_channels, work.stored);
+    passes
+        .bands(g.out_height, g.batch, work.out)
+        .into_par_iter()
+        .map(|(image, rows, out)| {
+            let start = image * passes.out_image + rows.start * passes.out_row;
+            let images = images.part(image * g.in_image()..(image + 1) * g.in_image());
+            passes.run_band(images, rows, out, work.accumulate, pool);
+            finish(work.finish, start, g.out_channels, out)
+        })
+        .collect()
 }
 
 /// A chunk of images is a task.
@@ -264,7 +252,7 @@ impl Passes {
                 steps: [0, 0],
                 padded: &padded,
                 packed,
-                out: Target(out.as_mut_ptr()),
+                out: Shared(out.as_mut_ptr()),
                 outputs: self.outputs,
                 channels: 0..self.outputs,
                 accumulate,
@@ -286,7 +274,7 @@ impl Passes {
         let panel = VECTORS * self.isa.lanes();
         let group = self.outputs.div_ceil(panel).div_ceil(BANDS) * panel;
         let groups = self.outputs.div_ceil(group);
-        let target = Target(out.as_mut_ptr());
+        let target = Shared(out.as_mut_ptr());
         (0..groups).into_par_iter().for_each(|index| {
             let channels = index * group..((index + 1) * group).min(self.outputs);
             for (pass, packed) in &self.passes {
@@ -315,8 +303,18 @@ impl Passes {
         );
     }
 
+    /// Readies `values` for the passes, and says whether those add to them: where the values are unspecified, the
+    /// passes overwrite them, or find zeros if they don't reach every one.
+    pub(super) fn prepare(&self, fresh: bool, values: &mut [f32]) -> bool {
+        let overwrite = fresh && self.cover();
+        if fresh && !overwrite {
+            values.fill(0.0);
+        }
+        !overwrite
+    }
+
     /// Whether the passes write every output.
-    pub(super) fn cover(&self) -> bool {
+    fn cover(&self) -> bool {
         let pixels: usize = self
             .passes
             .iter()
@@ -345,7 +343,7 @@ impl Passes {
                 steps: [self.padded.step(), self.out_image],
                 padded,
                 packed,
-                out: Target(out.as_mut_ptr()),
+                out: Shared(out.as_mut_ptr()),
                 outputs: self.outputs,
                 channels: 0..self.outputs,
                 accumulate,
@@ -364,21 +362,12 @@ struct Images<'a> {
     steps: [usize; 2],
     padded: &'a [f32],
     packed: &'a [f32],
-    out: Target,
+    out: Shared,
     outputs: usize,
     /// Those to compute: whole panels.
     channels: Range<usize>,
     accumulate: bool,
 }
-
-/// Outputs that tasks share, each of which writes other channels.
-#[derive(Clone, Copy)]
-struct Target(*mut f32);
-
-// SAFETY: no element is written by two tasks, and none is read by a task that doesn't write it.
-unsafe impl Send for Target {}
-// SAFETY: as for `Send`.
-unsafe impl Sync for Target {}
 
 impl Kernel for Images<'_> {
     #[inline(always)]

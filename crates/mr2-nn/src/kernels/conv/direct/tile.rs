@@ -1,6 +1,6 @@
 //! The inner loop: a few output pixels times a few vectors of output channels, kept in registers.
 
-use crate::kernels::vector::Vector;
+use crate::kernels::vector::{Vector, opaque};
 
 /// Pixels that a tile may have; the first that fits is taken.
 pub(super) const PIXELS: [usize; 6] = [16, 8, 7, 4, 2, 1];
@@ -143,20 +143,6 @@ unsafe fn advance<const PIXELS: usize>(rows: &mut [*const f32; 4], elements: usi
         // SAFETY: at most one past the last element of the tap.
         *row = unsafe { row.add(elements) };
         opaque(row);
-    }
-}
-
-/// Hides where a value comes from: LLVM would otherwise replace the pointers by a base and many indices,
-/// for which there are not enough registers.
-#[inline(always)]
-fn opaque<T>(value: &mut T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction sequence is empty.
-    unsafe {
-        let bits = std::ptr::from_mut(value).cast::<usize>();
-        let mut register = *bits;
-        std::arch::asm!("/* {0} */", inout(reg) register, options(pure, nomem, nostack, preserves_flags));
-        *bits = register;
     }
 }
 
