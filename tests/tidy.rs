@@ -174,7 +174,7 @@ fn front_pages_are_short() {
 }
 
 #[test]
-fn unsafe_stays_in_the_kernels_and_each_block_has_its_reason() {
+fn unsafe_stays_in_its_places_and_each_block_has_its_reason() {
     for path in files("rs") {
         let name = relative(&path);
         if name == "tests/tidy.rs" {
@@ -188,7 +188,8 @@ fn unsafe_stays_in_the_kernels_and_each_block_has_its_reason() {
                 continue;
             }
             assert!(
-                name.starts_with("crates/mr2-nn/src/kernels/"),
+                name.starts_with("crates/mr2-nn/src/kernels/")
+                    || name == "experiments/src/allocator.rs",
                 "{name}:{}: unsafe outside the kernels",
                 number + 1
             );

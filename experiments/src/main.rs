@@ -1,14 +1,12 @@
 //! `mr2`: train, evaluate, report and audit, class by class.
 
+mod allocator;
+
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Keeps freed memory for the next step. The C library's allocator gives every large tensor back to the
-/// system, so that each step of a loss over 1000 classes spends most of its time on fresh pages.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     let stdout = std::io::stdout();
     let result = mr2::commands::main(&mut stdout.lock());
     finish(result)

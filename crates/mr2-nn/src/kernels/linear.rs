@@ -156,14 +156,12 @@ impl<T: Real> Weight<T> {
     pub(crate) fn gradient(&self, x: &[T], gradient: &[T], pool: &Arc<Pool>) -> Vec<T> {
         let (outputs, inputs) = (self.outputs, self.inputs);
         let rows = x.len() / inputs;
-        let mut sum = vec![T::zero(); outputs * inputs];
         if let (Some(x), Some(gradient)) = (T::f32s(x), T::f32s(gradient)) {
-            if let Some(sum) = T::f32s_mut(&mut sum) {
-                let gradient = Matrix::rows(gradient, rows, outputs, outputs).transposed();
-                deep_product(gradient, Matrix::rows(x, rows, inputs, inputs), sum, pool);
-            }
-            return sum;
+            let gradient = Matrix::rows(gradient, rows, outputs, outputs).transposed();
+            let x = Matrix::rows(x, rows, inputs, inputs);
+            return T::from_f32s(deep_product(gradient, x, pool));
         }
+        let mut sum = vec![T::zero(); outputs * inputs];
         let per_task = outputs.div_ceil(PARTS);
         sum.par_chunks_mut(per_task * inputs)
             .enumerate()
@@ -208,28 +206,23 @@ fn multiply_rows<T: Real>(
         });
 }
 
-/// `out = left * right` with a large inner dimension: where the output is small, parts of the depth are
+/// `left * right` with a large inner dimension: where the output is small, parts of the depth are
 /// multiplied side by side and added in order.
-fn deep_product(left: Matrix<'_, f32>, right: Matrix<'_, f32>, out: &mut [f32], pool: &Arc<Pool>) {
+fn deep_product(left: Matrix<'_, f32>, right: Matrix<'_, f32>, pool: &Arc<Pool>) -> Vec<f32> {
     let (isa, depth, cols) = (Isa::best(), right.rows, right.cols);
-    let target = |data| product::Target {
-        data,
-        row_stride: cols,
-        initial: Initial::Zero,
-    };
-    let parts = match out.len() >= ENOUGH_ELEMENTS {
+    let len = left.rows * cols;
+    let parts = match len >= ENOUGH_ELEMENTS {
         true => 1,
         // A part shorter than the tiles are tall or wide would be mostly overhead.
         false => (depth / 256).clamp(1, PARTS),
     };
     if parts == 1 {
-        let right = Panels::new(isa, right, pool);
-        return product::multiply(left, &right, target(out), Epilogue::default(), pool);
+        return product::product(left, &Panels::new(isa, right, pool), pool);
     }
     let per_part = depth.div_ceil(parts);
-    let mut partial = pool.zeros::<f32>(parts * out.len());
+    let mut partial = pool.zeros::<f32>(parts * len);
     partial
-        .par_chunks_exact_mut(out.len())
+        .par_chunks_exact_mut(len)
         .enumerate()
         .for_each(|(part, sum)| {
             let rows = (part * per_part).min(depth)..((part + 1) * per_part).min(depth);
@@ -246,13 +239,18 @@ fn deep_product(left: Matrix<'_, f32>, right: Matrix<'_, f32>, out: &mut [f32], 
                 cols: rows.len(),
                 ..left
             };
-            product::multiply_here(left, &Panels::new(isa, right, pool), target(sum), pool);
+            let target = product::Target {
+                data: sum,
+                row_stride: cols,
+                initial: Initial::Zero,
+            };
+            product::multiply_here(left, &Panels::new(isa, right, pool), target, pool);
         });
-    for part in partial.chunks_exact(out.len()) {
-        for (sum, &value) in out.iter_mut().zip(part) {
-            *sum += value;
-        }
+    let mut out = vec![0.0; len];
+    for part in partial.chunks_exact(len) {
+        add_assign(&mut out, part);
     }
+    out
 }
 
 /// The sum of rows of `cols` elements: the gradient of a bias.

@@ -12,6 +12,8 @@ pub(crate) trait Real: WithDType {
     /// The values where they are f32, for kernels that only those have.
     fn f32s(values: &[Self]) -> Option<&[f32]>;
     fn f32s_mut(values: &mut [Self]) -> Option<&mut [f32]>;
+    /// f32 as elements of this type.
+    fn from_f32s(values: Vec<f32>) -> Vec<Self>;
     /// e^x: f32 without branches, to be vectorised; f64 as the standard library has it.
     fn exponential(self) -> Self;
     /// The normal distribution's cumulative function and density: f32 within 2.5e-7, without branches.
@@ -29,6 +31,9 @@ impl Real for f32 {
     }
     fn f32s_mut(values: &mut [f32]) -> Option<&mut [f32]> {
         Some(values)
+    }
+    fn from_f32s(values: Vec<f32>) -> Vec<f32> {
+        values
     }
     #[inline(always)]
     fn exponential(self) -> f32 {
@@ -56,6 +61,9 @@ impl Real for f64 {
     }
     fn f32s_mut(_: &mut [f64]) -> Option<&mut [f32]> {
         None
+    }
+    fn from_f32s(values: Vec<f32>) -> Vec<f64> {
+        values.into_iter().map(f64::from).collect()
     }
     fn exponential(self) -> f64 {
         self.exp()

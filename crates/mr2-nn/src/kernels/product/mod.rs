@@ -86,21 +86,9 @@ pub(crate) fn multiply(
     epilogue: Epilogue<'_>,
     pool: &Arc<Pool>,
 ) {
-    let Some(job) = Job::new(lhs, panels, target, epilogue) else {
-        return;
-    };
-    let rows = lhs.rows;
-    let tasks = TASKS_PER_THREAD * rayon::current_num_threads();
-    let per_task = rows.div_ceil(tasks).next_multiple_of(GROUP).min(TASK_ROWS);
-    let row_tasks = rows.div_ceil(per_task);
-    let panel_count = panels.cols.div_ceil(panels.width());
-    let per_group = panel_count.div_ceil(tasks.div_ceil(row_tasks).min(panel_count));
-    let groups = panel_count.div_ceil(per_group);
-    (0..row_tasks * groups).into_par_iter().for_each(|task| {
-        let (row, panel) = (task / groups * per_task, task % groups * per_group);
-        let rows = row..(row + per_task).min(rows);
-        job.run(rows, panel..(panel + per_group).min(panel_count), pool);
-    });
+    if let Some(job) = Job::new(lhs, panels, target, epilogue) {
+        job.run_all(pool);
+    }
 }
 
 /// As [`multiply`], without an epilogue and on the calling thread.
@@ -110,10 +98,36 @@ pub(crate) fn multiply_here(
     target: Target<'_>,
     pool: &Arc<Pool>,
 ) {
-    let Some(job) = Job::new(lhs, panels, target, Epilogue::default()) else {
-        return;
+    if let Some(job) = Job::new(lhs, panels, target, Epilogue::default()) {
+        let panels = 0..panels.cols.div_ceil(panels.width());
+        job.run(0..lhs.rows, panels, pool);
+    }
+}
+
+/// `lhs * panels` on all threads, in a vector of its own, which is not cleared first: that would
+/// take one thread time for which the others wait.
+pub(crate) fn product(lhs: Matrix<'_, f32>, panels: &Panels, pool: &Arc<Pool>) -> Vec<f32> {
+    let len = lhs.rows * panels.cols;
+    let mut out = Vec::with_capacity(len);
+    let place = Place {
+        start: Shared(out.as_mut_ptr()),
+        len,
+        row_stride: panels.cols,
     };
-    job.run(0..lhs.rows, 0..panels.cols.div_ceil(panels.width()), pool);
+    let Some(job) = Job::at(place, lhs, panels, Initial::Zero, Epilogue::default()) else {
+        return vec![0.0; len];
+    };
+    job.run_all(pool);
+    // SAFETY: the job has written every element of every row; it starts from zero and reads none before.
+    unsafe { out.set_len(len) };
+    out
+}
+
+/// Where a product goes, its elements perhaps not initialised.
+struct Place {
+    start: Shared,
+    len: usize,
+    row_stride: usize,
 }
 
 impl<'a> Job<'a> {
@@ -122,6 +136,21 @@ impl<'a> Job<'a> {
         lhs: Matrix<'a, f32>,
         panels: &'a Panels,
         target: Target<'a>,
+        epilogue: Epilogue<'a>,
+    ) -> Option<Self> {
+        let place = Place {
+            start: Shared(target.data.as_mut_ptr()),
+            len: target.data.len(),
+            row_stride: target.row_stride,
+        };
+        Self::at(place, lhs, panels, target.initial, epilogue)
+    }
+
+    fn at(
+        place: Place,
+        lhs: Matrix<'a, f32>,
+        panels: &'a Panels,
+        initial: Initial<'a>,
         epilogue: Epilogue<'a>,
     ) -> Option<Self> {
         assert_eq!(lhs.cols, panels.depth, "inner dimensions differ");
@@ -134,20 +163,16 @@ impl<'a> Job<'a> {
             lhs.row_stride == 1 || lhs.col_stride == 1,
             "neither rows nor columns are adjacent"
         );
-        let last = (rows - 1) * target.row_stride + cols;
-        assert!(last <= target.data.len(), "the target is too short");
-        assert!(
-            rows == 1 || target.row_stride >= cols,
-            "rows of the target overlap"
-        );
-        let out = Shared(target.data.as_mut_ptr());
-        let step = target.row_stride;
+        let step = place.row_stride;
+        let last = (rows - 1) * step + cols;
+        assert!(last <= place.len, "the target is too short");
+        assert!(rows == 1 || step >= cols, "rows of the target overlap");
         let shared = |values: &[f32]| Shared(values.as_ptr().cast_mut());
-        let (initial, initial_step, bias) = match (target.initial, epilogue.bias) {
+        let (initial, initial_step, bias) = match (initial, epilogue.bias) {
             (Initial::Zero, None) => (Shared(std::ptr::null_mut()), 0, None),
             // Every row starts from the bias, which costs nothing.
             (Initial::Zero, Some(bias)) => (shared(bias), 0, None),
-            (Initial::Target, bias) => (out, step, bias),
+            (Initial::Target, bias) => (place.start, step, bias),
             (Initial::Other(values), bias) => {
                 assert!(last <= values.len(), "the initial values are too short");
                 (shared(values), step, bias)
@@ -164,14 +189,30 @@ impl<'a> Job<'a> {
         Some(Self {
             lhs,
             panels,
-            out,
-            out_step: target.row_stride,
+            out: place.start,
+            out_step: step,
             initial,
             initial_step,
             bias,
             activation: epilogue.activation,
             activated,
         })
+    }
+
+    /// All rows times all panels, on all threads.
+    fn run_all(&self, pool: &Arc<Pool>) {
+        let (rows, panels) = (self.lhs.rows, self.panels);
+        let tasks = TASKS_PER_THREAD * rayon::current_num_threads();
+        let per_task = rows.div_ceil(tasks).next_multiple_of(GROUP).min(TASK_ROWS);
+        let row_tasks = rows.div_ceil(per_task);
+        let panel_count = panels.cols.div_ceil(panels.width());
+        let per_group = panel_count.div_ceil(tasks.div_ceil(row_tasks).min(panel_count));
+        let groups = panel_count.div_ceil(per_group);
+        (0..row_tasks * groups).into_par_iter().for_each(|task| {
+            let (row, panel) = (task / groups * per_task, task % groups * per_group);
+            let rows = row..(row + per_task).min(rows);
+            self.run(rows, panel..(panel + per_group).min(panel_count), pool);
+        });
     }
 
     /// Some rows times some panels.

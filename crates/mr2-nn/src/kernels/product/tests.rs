@@ -102,6 +102,9 @@ fn products_are_right_on_every_instruction_set() {
                     };
                     multiply_here(lhs, &panels, target, &pool);
                     assert_eq!(here, out, "{what}");
+                    if matches!(initial, Initial::Zero) {
+                        assert_eq!(product(lhs, &panels, &pool), out, "{what}");
+                    }
                 }
             }
         }
