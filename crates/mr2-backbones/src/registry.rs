@@ -40,6 +40,8 @@ pub struct Entry {
     pub has_dropout: bool,
     /// Height and width of the only images it takes; nothing where any will do.
     pub image_size: Option<usize>,
+    /// How many pixels of an image, in height and in width, become one of the last feature map.
+    pub reduction: usize,
     architecture: Architecture,
 }
 
@@ -70,6 +72,10 @@ const RESNET: &str = "He et al. 2015, arXiv 1512.03385";
 const PREACT: &str = "He et al. 2016, arXiv 1603.05027";
 const WIDE: &str = "Zagoruyko and Komodakis 2016, arXiv 1605.07146";
 
+/// Two of three stages halve height and width; for photographs the stem does twice, three of four stages once.
+const CIFAR_REDUCTION: usize = 4;
+const PHOTO_REDUCTION: usize = 32;
+
 const fn resnet(name: &'static str, depth: usize, shortcut: Shortcut, parameters: usize) -> Entry {
     let architecture = Architecture::Cifar { depth, shortcut };
     let summary = match shortcut {
@@ -83,6 +89,7 @@ const fn resnet(name: &'static str, depth: usize, shortcut: Shortcut, parameters
         parameters,
         has_dropout: false,
         image_size: None,
+        reduction: CIFAR_REDUCTION,
         architecture,
     }
 }
@@ -97,6 +104,7 @@ const fn preact(name: &'static str, depth: usize, parameters: usize) -> Entry {
         parameters,
         has_dropout: false,
         image_size: None,
+        reduction: CIFAR_REDUCTION,
         architecture,
     }
 }
@@ -111,6 +119,7 @@ const fn wide(name: &'static str, depth: usize, widen: usize, parameters: usize)
         parameters,
         has_dropout: true,
         image_size: None,
+        reduction: CIFAR_REDUCTION,
         architecture,
     }
 }
@@ -129,6 +138,7 @@ const fn vit(name: &'static str, dim: usize, heads: usize, parameters: usize) ->
         parameters,
         has_dropout: false,
         image_size: Some(VIT_IMAGE),
+        reduction: VIT_PATCH,
         architecture: Architecture::Vit { dim, heads },
     }
 }
@@ -151,6 +161,7 @@ const fn photo(
         parameters,
         has_dropout: false,
         image_size: None,
+        reduction: PHOTO_REDUCTION,
         architecture,
     }
 }

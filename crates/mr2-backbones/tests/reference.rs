@@ -209,9 +209,9 @@ fn outputs_gradients_and_statistics_equal_pytorchs() {
     for entry in residual_nets() {
         let store = store();
         let model = net(entry.name, &store);
-        let images = match entry.summary.contains("photographs") {
-            true => PHOTO,
-            false => SMALL,
+        let images = match entry.reduction {
+            32 => PHOTO,
+            _ => SMALL,
         };
         check_net(entry.name, &store, model.as_ref(), images);
     }

@@ -104,11 +104,8 @@ fn every_backbone_trains_and_its_logits_are_the_head_of_its_features() {
             let store = ParamStore::new(2, DType::F32, &Device::Cpu);
             let config = config(channels, dropout);
             let model = build(entry.name, &config, store.var_builder()).unwrap();
-            // A net that divides the size by 32 needs several pixels a channel for its normalisation.
-            let size = match entry.summary.contains("photographs") {
-                true => 40,
-                false => entry.image_size.unwrap_or(8),
-            };
+            // Normalisation needs several pixels a channel in the last feature map.
+            let size = entry.image_size.unwrap_or(entry.reduction + 8);
             let images = sized_images(channels, size);
             check_backbone(model.as_ref(), &store, entry.name, &images);
         }

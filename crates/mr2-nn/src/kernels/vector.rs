@@ -128,7 +128,10 @@ impl Isa {
 /// for which there are not enough registers.
 #[inline(always)]
 pub(crate) fn opaque<T>(value: &mut T) {
-    #[cfg(target_arch = "x86_64")]
+    // Miri knows no instructions.
+    #[cfg(miri)]
+    let _ = value;
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: the instruction sequence is empty; only pointers and sizes are given.
     unsafe {
         let bits = std::ptr::from_mut(value).cast::<usize>();

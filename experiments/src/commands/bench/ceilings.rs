@@ -3,6 +3,7 @@
 mod layers;
 mod measure;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::{Result, bail};
@@ -12,6 +13,7 @@ use serde::Serialize;
 use self::layers::{HOT, NETWORKS};
 use self::measure::{Part, Row, measure};
 use crate::commands::{Output, Threads, write_json};
+use crate::run::versions;
 
 /// The share of the multiply-add peak below which the hot convolution counts as broken.
 const GUARD: f64 = 0.5;
@@ -57,6 +59,7 @@ struct Machine {
 
 #[derive(Serialize)]
 struct Report {
+    versions: BTreeMap<String, String>,
     machine: Machine,
     layers: Vec<Row>,
 }
@@ -85,7 +88,11 @@ pub(super) fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<(
             layers.extend(measure(network, layer, args.repetitions)?);
         }
     }
-    let report = Report { machine, layers };
+    let report = Report {
+        versions: versions(),
+        machine,
+        layers,
+    };
     match output.json {
         true => write_json(&report, out),
         false => table(&report, out),

@@ -4,7 +4,7 @@
 //! twice while it is in the cache. Where the weight is large, its gradient is split over output channels
 //! instead.
 
-use super::images::{FEW_IMAGES, Passes};
+use super::passes::{FEW_IMAGES, Passes};
 use super::weight::{Gradients, Plan};
 use crate::kernels::batch_norm_gradient::{GradientSums, gradient_sums};
 use crate::kernels::conv::geometry::Geometry;

@@ -5,6 +5,8 @@ mod backward;
 mod gradient_tile;
 mod images;
 mod pass;
+mod pass_kernel;
+mod passes;
 mod tile;
 mod weight;
 mod weight_panels;

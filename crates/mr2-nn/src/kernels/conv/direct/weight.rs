@@ -5,14 +5,16 @@
 //! of channels (block, row, column, channel), in which the taps of a kernel row lie side by side; gradients
 //! by panels of output channels.
 
-use super::gradient_tile::{self, Grid};
-use super::largest;
+mod layout;
+mod part;
+
 use super::pass::{self, Padded};
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::parallel::per_chunk;
 use crate::kernels::pool::{Pool, PoolBuf};
 use crate::kernels::source::Source;
-use crate::kernels::vector::{Isa, Kernel, Vector};
+use crate::kernels::vector::Isa;
+use part::Part;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,8 +27,6 @@ const CACHED_ELEMENTS: usize = 1 << 17;
 const BAND_ELEMENTS: usize = 1 << 15;
 /// For fewer pixels than these, sums would go in and out of registers too often.
 const MANY_PIXELS: usize = 512;
-/// Gradients of this many pixels stay in the first-level cache while all elements of the patch pass by.
-const BAND_PIXELS: usize = 128;
 /// At least this many tasks, where images and output channels allow.
 const TASKS: usize = 8;
 
@@ -248,53 +248,6 @@ impl Plan {
         unsafe { self.isa.run(part) }
     }
 
-    /// Padded images by blocks of channels.
-    fn blocked(&self, padded: &[f32], extent: Extent, pool: &Arc<Pool>) -> PoolBuf<f32> {
-        let (channels, pixels) = (self.g.in_channels, extent.height * self.padded.width);
-        let mut blocked = pool.take(extent.count * pixels * channels);
-        let images = padded.chunks(extent.step);
-        for (to, from) in blocked.chunks_exact_mut(pixels * channels).zip(images) {
-            for (first, block) in self.blocks() {
-                let to = &mut to[first * pixels..][..block * pixels];
-                select_channels(from, channels, first, block, to);
-            }
-        }
-        blocked
-    }
-
-    /// Gradients by panels of output channels; lanes beyond the last channel are zero.
-    fn paneled(
-        &self,
-        gradients: Gradients<'_>,
-        extent: Extent,
-        group: &Range<usize>,
-        pool: &Arc<Pool>,
-    ) -> PoolBuf<f32> {
-        let (channels, cols) = (self.g.out_channels, self.g.out_width);
-        let pixels = extent.count * extent.rows * cols;
-        let mut paneled = pool.take(pixels * group.len());
-        let mut rest = &mut paneled[..];
-        for (first, width) in self.panels(group) {
-            let (own, others) = rest.split_at_mut(pixels * width);
-            let present = width.min(channels - first);
-            for (index, row) in own.chunks_exact_mut(cols * width).enumerate() {
-                let (image, y) = (index / extent.rows, index % extent.rows);
-                let start = image * gradients.steps[0] + y * gradients.steps[1];
-                let from = &gradients.values[start..start + cols * channels];
-                if present == width {
-                    select_channels(from, channels, first, width, row);
-                    continue;
-                }
-                for (to, from) in row.chunks_exact_mut(width).zip(from.chunks_exact(channels)) {
-                    to[..present].copy_from_slice(&from[first..]);
-                    to[present..].fill(0.0);
-                }
-            }
-            rest = others;
-        }
-        paneled
-    }
-
     /// Adds the chunks' sums in their order, and writes them in PyTorch's order.
     pub(super) fn finish(&self, sums: &mut [f32], weight_gradient: &mut [f32]) {
         let (depth, taps) = (self.g.depth(), self.g.kernel * self.g.kernel);
@@ -327,30 +280,6 @@ impl Plan {
     }
 }
 
-/// Copies `count` neighbouring channels of every pixel.
-fn select_channels(from: &[f32], channels: usize, first: usize, count: usize, to: &mut [f32]) {
-    match count {
-        32 => select::<32>(from, channels, first, to),
-        16 => select::<16>(from, channels, first, to),
-        24 => select::<24>(from, channels, first, to),
-        12 => select::<12>(from, channels, first, to),
-        8 => select::<8>(from, channels, first, to),
-        4 => select::<4>(from, channels, first, to),
-        _ => {
-            for (to, from) in to.chunks_exact_mut(count).zip(from.chunks_exact(channels)) {
-                to.copy_from_slice(&from[first..first + count]);
-            }
-        }
-    }
-}
-
-/// As [`select_channels`]: copies of a fixed length are a few moves, not calls.
-fn select<const COUNT: usize>(from: &[f32], channels: usize, first: usize, to: &mut [f32]) {
-    for (to, from) in to.chunks_exact_mut(COUNT).zip(from.chunks_exact(channels)) {
-        to.copy_from_slice(&from[first..first + COUNT]);
-    }
-}
-
 /// Whole images, or some rows of one.
 #[derive(Clone, Copy)]
 struct Extent {
@@ -370,143 +299,5 @@ impl Extent {
             height: (rows - 1) * g.stride + g.kernel,
             step,
         }
-    }
-}
-
-/// Adds to the gradient of some output channels.
-struct Part<'a> {
-    plan: &'a Plan,
-    extent: Extent,
-    /// By blocks of channels.
-    images: &'a [f32],
-    image_step: usize,
-    gradients: &'a [f32],
-    /// Where the gradients are not by panels: their steps.
-    steps: Option<[usize; 3]>,
-    group: Range<usize>,
-    /// For each panel (patch element, lane); elements in the order (block, kernel row, kernel column, channel).
-    sums: &'a mut [f32],
-}
-
-impl Part<'_> {
-    /// Panics unless all that is read and written lies inside of the slices.
-    fn check(&self) {
-        let (plan, g, extent) = (self.plan, &self.plan.g, self.extent);
-        assert!(
-            (g.out_width - 1) * g.stride + g.kernel <= plan.padded.width,
-            "a patch leaves the image"
-        );
-        let image = extent.height * plan.padded.width * g.in_channels;
-        assert!(
-            (extent.count - 1) * self.image_step + image <= self.images.len(),
-            "an image is missing"
-        );
-        let last = match self.steps {
-            Some([image, row, pixel]) => {
-                (extent.count - 1) * image
-                    + (extent.rows - 1) * row
-                    + (g.out_width - 1) * pixel
-                    + self.group.len()
-            }
-            None => extent.count * extent.rows * g.out_width * self.group.len(),
-        };
-        assert!(last <= self.gradients.len(), "a gradient is missing");
-        assert!(
-            self.group.len() * g.depth() <= self.sums.len(),
-            "a sum is missing"
-        );
-    }
-
-    /// Some images, or some rows of one.
-    fn bands(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<> {
-        let (Extent { count, rows, .. }, cols) = (self.extent, self.plan.g.out_width);
-        let images = (BAND_PIXELS / (rows * cols)).max(1);
-        let band = (BAND_PIXELS / cols).clamp(1, rows);
-        (0..count).step_by(images).flat_map(move |image| {
-            (0..rows).step_by(band).map(move |row| {
-                let images = image..(image + images).min(count);
-                (images, row..(row + band).min(rows))
-            })
-        })
-    }
-}
-
-impl Kernel for Part<'_> {
-    #[inline(always)]
-    // SAFETY: the instruction set of `V`, and slices that the check has found long enough.
-    unsafe fn run<V: Vector>(self) {
-        let (plan, g) = (self.plan, &self.plan.g);
-        let (width, plane) = (plan.padded.width, self.extent.height * plan.padded.width);
-        let pixels = self.extent.rows * g.out_width;
-        for (first, lanes) in plan.panels(&self.group) {
-            let panel = first - self.group.start;
-            let (start, out) = match self.steps {
-                Some(steps) => (panel, steps),
-                None => {
-                    let (row, image) = (g.out_width * lanes, pixels * lanes);
-                    (panel * self.extent.count * pixels, [image, row, lanes])
-                }
-            };
-            for (images, rows) in self.bands() {
-                for (channel, block) in plan.blocks() {
-                    let grid = Grid {
-                        images: images.len(),
-                        rows: rows.len(),
-                        cols: g.out_width,
-                        patch: [self.image_step, g.stride * width * block, g.stride * block],
-                        out,
-                    };
-                    for tap in 0..g.kernel {
-                        let patch = images.start * self.image_step
-                            + channel * plane
-                            + (rows.start * g.stride + tap) * width * block;
-                        let gradient = start + images.start * out[0] + rows.start * out[1];
-                        let element = (channel * g.kernel + tap * block) * g.kernel;
-                        let sums = panel * g.depth() + element * lanes;
-                        // SAFETY: passed on to the caller; the check covers all images, rows and taps.
-                        unsafe {
-                            elements::<V>(
-                                g.kernel * block,
-                                lanes,
-                                &grid,
-                                self.images.as_ptr().add(patch),
-                                self.gradients.as_ptr().add(gradient),
-                                self.sums.as_mut_ptr().add(sums),
-                            );
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// All elements of one kernel row and block, a few at a time.
-///
-/// # Safety
-/// As [`gradient_tile::elements`].
-#[inline(always)]
-unsafe fn elements<V: Vector>(
-    depth: usize,
-    lanes: usize,
-    grid: &Grid,
-    patch: *const f32,
-    gradient: *const f32,
-    sums: *mut f32,
-) {
-    let vectors = lanes / V::LANES;
-    let mut element = 0;
-    while element < depth {
-        let most = (depth - element).min(V::ACCUMULATORS / vectors);
-        let count = largest(&gradient_tile::ELEMENTS, most);
-        // SAFETY: passed on to the caller.
-        unsafe {
-            let (patch, sums) = (patch.add(element), sums.add(element * lanes));
-            match vectors {
-                1 => gradient_tile::elements::<V, 1>(count, grid, patch, gradient, sums, lanes),
-                _ => gradient_tile::elements::<V, 2>(count, grid, patch, gradient, sums, lanes),
-            }
-        }
-        element += count;
     }
 }
