@@ -85,8 +85,9 @@ unsafe fn tile<V: Vector, const ELEMENTS: usize, const VECTORS: usize>(
                             *sum = sum.add_product(value, vector);
                         }
                     }
-                    patch = patch.add(grid.patch[2]);
-                    gradient = gradient.add(grid.out[2]);
+                    // After the last pixel these may lie beyond the slices.
+                    patch = patch.wrapping_add(grid.patch[2]);
+                    gradient = gradient.wrapping_add(grid.out[2]);
                 }
             }
         }
