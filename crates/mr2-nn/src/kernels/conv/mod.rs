@@ -14,7 +14,7 @@ mod weight_order;
 pub(crate) use geometry::Geometry;
 pub(crate) use image_gradient::{Behind, ImageGradient};
 
-use super::batch_norm::{Affine, Moments, apply_in_place, moments};
+use super::batch_norm::{Affine, Moments, apply_in_place, moments, part_moments};
 use super::batch_norm_gradient::{GradientSums, gradient_sums};
 use super::parallel::{ELEMENTS, per_chunk};
 use super::pool::Pool;
@@ -47,6 +47,21 @@ pub(crate) enum Finish<'a, T> {
         affine: &'a Affine<T>,
         skip: Option<&'a [T]>,
     },
+}
+
+impl<T: Real> Finish<'_, T> {
+    /// Does what is asked for to outputs from `start` on; their moments, if they are, and number of pixels.
+    fn part(self, start: usize, channels: usize, out: &mut [T]) -> Option<(f64, Moments)> {
+        match self {
+            Self::Nothing => None,
+            Self::Moments => Some(part_moments(out, channels)),
+            Self::Affine { affine, skip } => {
+                let skip = skip.map(|skip| &skip[start..start + out.len()]);
+                apply_in_place(affine, skip, out);
+                None
+            }
+        }
+    }
 }
 
 /// The gradients of a convolution.
@@ -131,14 +146,13 @@ pub(crate) fn forward<T: Real>(
     match work.finish {
         Finish::Nothing => None,
         Finish::Moments => Some(moments(work.out, geometry.out_channels)),
-        Finish::Affine { affine, skip } => {
+        Finish::Affine { .. } => {
             let chunk = geometry.out_image();
             work.out
                 .par_chunks_mut(chunk)
                 .enumerate()
                 .for_each(|(index, out)| {
-                    let skip = skip.map(|skip| &skip[index * chunk..(index + 1) * chunk]);
-                    apply_in_place(affine, skip, out);
+                    work.finish.part(index * chunk, geometry.out_channels, out);
                 });
             None
         }

@@ -1,7 +1,7 @@
 //! The convolution of images, cut into tasks by chunks of images, bands of rows, or output channels.
 
 use super::passes::{FEW_IMAGES, Passes};
-use crate::kernels::batch_norm::{Moments, apply_in_place, part_moments};
+use crate::kernels::batch_norm::{Moments, part_moments};
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::conv::{Finish, Forward};
 use crate::kernels::parallel::per_chunk;
@@ -43,7 +43,7 @@ fn heavy_weight(
     work.out
         .par_chunks_mut(chunk)
         .enumerate()
-        .map(|(index, out)| finish(work.finish, index * chunk, g.out_channels, out))
+        .map(|(index, out)| work.finish.part(index * chunk, g.out_channels, out))
         .collect()
 }
 
@@ -62,7 +62,7 @@ fn few_images(
             let start = image * passes.out_image + rows.start * passes.out_row;
             let images = images.part(image * g.in_image()..(image + 1) * g.in_image());
             passes.run_band(images, rows, out, work.accumulate, pool);
-            finish(work.finish, start, g.out_channels, out)
+            work.finish.part(start, g.out_channels, out)
         })
         .collect()
 }
@@ -104,7 +104,7 @@ fn many_images(
             passes.run(&passes.padded.of(images, pool), out, work.accumulate);
             if matches!(work.finish, Finish::Affine { .. }) {
                 let start = (first + start) * out_image;
-                finish(work.finish, start, g.out_channels, out);
+                work.finish.part(start, g.out_channels, out);
             }
         }
         match work.finish {
@@ -113,25 +113,4 @@ fn many_images(
         }
     };
     tasks.into_par_iter().map(task).collect()
-}
-
-/// Does what is asked for to outputs from `start` on.
-fn finish(
-    finish: Finish<'_, f32>,
-    start: usize,
-    channels: usize,
-    out: &mut [f32],
-) -> Option<(f64, Moments)> {
-    match finish {
-        Finish::Nothing => None,
-        Finish::Moments => Some(part_moments(out, channels)),
-        Finish::Affine { affine, skip } => {
-            apply_in_place(
-                affine,
-                skip.map(|skip| &skip[start..start + out.len()]),
-                out,
-            );
-            None
-        }
-    }
 }

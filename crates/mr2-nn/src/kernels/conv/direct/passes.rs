@@ -148,37 +148,62 @@ impl Passes {
 
     /// Runs all passes over padded images, some output channels on each thread.
     pub(super) fn run_panels(&self, padded: &[f32], out: &mut [f32], accumulate: bool) {
-        self.check_images(padded, out);
+        let count = self.count_images(padded, out);
         let panel = VECTORS * self.isa.lanes();
         let group = self.outputs.div_ceil(panel).div_ceil(BANDS) * panel;
         let groups = self.outputs.div_ceil(group);
         let target = Shared(out.as_mut_ptr());
         (0..groups).into_par_iter().for_each(|index| {
             let channels = index * group..((index + 1) * group).min(self.outputs);
-            for (pass, packed) in &self.passes {
-                let work = PassKernel {
-                    pass,
-                    count: out.len() / self.out_image,
-                    steps: [self.padded.step(), self.out_image],
-                    padded,
-                    packed,
-                    out: target,
-                    outputs: self.outputs,
-                    channels: channels.clone(),
-                    accumulate,
-                };
-                // SAFETY: as in `run`; and each task writes channels that no other does.
-                unsafe { self.isa.run(work) }
-            }
+            // SAFETY: the images have been counted, and each task writes channels that no other does.
+            unsafe { self.run_channels(padded, count, target, channels, accumulate) }
         });
     }
 
-    fn check_images(&self, padded: &[f32], out: &[f32]) {
+    /// Runs all passes over padded images, on the calling thread.
+    pub(super) fn run(&self, padded: &[f32], out: &mut [f32], accumulate: bool) {
+        let count = self.count_images(padded, out);
+        let target = Shared(out.as_mut_ptr());
+        // SAFETY: the images have been counted, and no other task has the output.
+        unsafe { self.run_channels(padded, count, target, 0..self.outputs, accumulate) }
+    }
+
+    /// # Safety
+    /// Both slices hold `count` images, and nobody else writes these channels of the output.
+    unsafe fn run_channels(
+        &self,
+        padded: &[f32],
+        count: usize,
+        out: Shared,
+        channels: Range<usize>,
+        accumulate: bool,
+    ) {
+        for (pass, packed) in &self.passes {
+            let work = PassKernel {
+                pass,
+                count,
+                steps: [self.padded.step(), self.out_image],
+                padded,
+                packed,
+                out,
+                outputs: self.outputs,
+                channels: channels.clone(),
+                accumulate,
+            };
+            // SAFETY: the CPU has the instructions of every `Isa` that it lists as available; `Pass::check`
+            // has shown that nothing outside of an image is addressed, and the caller vouches for the images.
+            unsafe { self.isa.run(work) }
+        }
+    }
+
+    /// How many images there are. Panics where the padded ones don't fit the outputs.
+    fn count_images(&self, padded: &[f32], out: &[f32]) -> usize {
         let images = out.len() / self.out_image;
         assert!(
             images * self.out_image == out.len() && images * self.padded.step() <= padded.len(),
             "images and outputs differ"
         );
+        images
     }
 
     /// Readies `values` for the passes, and says whether those add to them: where the values are unspecified, the
@@ -209,26 +234,5 @@ impl Passes {
             .div_ceil(pixels)
             .min(CACHED_ELEMENTS / elements)
             .max(1)
-    }
-
-    /// Runs all passes over padded images, on the calling thread.
-    pub(super) fn run(&self, padded: &[f32], out: &mut [f32], accumulate: bool) {
-        self.check_images(padded, out);
-        for (pass, packed) in &self.passes {
-            let work = PassKernel {
-                pass,
-                count: out.len() / self.out_image,
-                steps: [self.padded.step(), self.out_image],
-                padded,
-                packed,
-                out: Shared(out.as_mut_ptr()),
-                outputs: self.outputs,
-                channels: 0..self.outputs,
-                accumulate,
-            };
-            // SAFETY: the CPU has the instructions of every `Isa` that it lists as available; `Pass::check`
-            // has shown that nothing outside of an image is addressed, and both slices hold all images.
-            unsafe { self.isa.run(work) }
-        }
     }
 }
