@@ -4,6 +4,7 @@ mod preset_label;
 
 use std::path::PathBuf;
 
+use mr2::assemble::data;
 use mr2::config::RunFile;
 use toml::{Table, Value};
 
@@ -139,9 +140,18 @@ fn an_unknown_key_beside_a_variant_without_keys_is_refused() {
     let text = run_file("quickstart-erm.toml");
     for (tag, separator, path) in [
         ("kind = \"shuffled\"", ",", "data.sampler.typo"),
-        ("kind = \"none\"", ",", "data.validation.typo"),
+        (
+            "validation = { kind = \"none\"",
+            ",",
+            "data.validation.typo",
+        ),
+        ("shifts = { kind = \"none\"", ",", "typo"),
+        ("training_images = { kind = \"all\"", ",", "typo"),
+        ("training_labels = { kind = \"given\"", ",", "typo"),
+        ("test_images = { kind = \"all\"", ",", "typo"),
         ("kind = \"linear\"", ",", "model.head.typo"),
-        ("kind = \"off\"", ",", "typo"),
+        ("clip = { kind = \"off\"", ",", "typo"),
+        ("sharpness = { kind = \"off\"", ",", "typo"),
         ("kind = \"erm\"", "\n", "typo"),
     ] {
         assert_eq!(text.matches(tag).count(), 1, "{tag}");
@@ -149,6 +159,34 @@ fn an_unknown_key_beside_a_variant_without_keys_is_refused() {
         let message = format!("{:#}", parse(&with).unwrap_err());
         assert!(message.contains(&format!("`{path}`")), "{message}");
     }
+}
+
+#[test]
+fn a_run_trains_on_the_images_and_labels_that_its_file_asks_for() {
+    let overrides = [
+        "data.validation={ kind = \"carved\", per_class = 100, seed = 0 }",
+        "data.training_images={ kind = \"exponential\", ratio = 0.1, seed = 1 }",
+        "data.training_labels={ kind = \"pair_flip\", share = 0.5, seed = 2 }",
+        "data.test_images={ kind = \"balanced\", per_class = 20, seed = 3 }",
+    ];
+    let open = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|set| set.to_string()).collect();
+        let file = RunFile::parse(&run_file("quickstart-erm.toml"), "run.toml", &overrides);
+        data(&file.unwrap().config, &root().join("datasets")).unwrap()
+    };
+    let counts = [900, 696, 539, 417, 323, 250, 193, 150, 116, 90];
+    let images = open(&overrides[..2]).splits.train;
+    assert_eq!(images.counts(), counts);
+    let found = open(&overrides).splits;
+    let given = images.labels().iter().zip(found.train.labels());
+    let mut flipped = [0; 10];
+    for (given, label) in given.filter(|(given, label)| given != label) {
+        assert_eq!(*label, (given + 1) % 10);
+        flipped[*given as usize] += 1;
+    }
+    assert_eq!(flipped, counts.map(|count: usize| count.div_ceil(2)));
+    assert_eq!(found.validation.unwrap().counts(), [100; 10]);
+    assert_eq!(found.test.counts(), [20; 10]);
 }
 
 #[test]
@@ -213,6 +251,30 @@ fn an_error_names_the_whole_path_of_the_key_once() {
         let refused = parse(&text.replace(old, new)).unwrap_err();
         assert_eq!(format!("{refused:#}"), format!("run.toml: {message}"));
     }
+}
+
+#[test]
+fn a_rival_method_has_its_own_keys_and_no_others() {
+    let with = |keys: &str| {
+        let text = run_file("quickstart-erm.toml");
+        parse(&text.replace("kind = \"erm\"", keys))
+    };
+    let refusal = |keys: &str| format!("{:#}", with(keys).unwrap_err());
+    with("kind = \"logit_adjustment\"\ntau = 1.0").unwrap();
+    let misspelt = refusal("kind = \"logit_adjustment\"\ntua = 1.0");
+    assert!(
+        misspelt.contains("unknown field `tua`, expected `tau`"),
+        "{misspelt}"
+    );
+    let missing = refusal("kind = \"cvar\"");
+    assert!(missing.contains("missing field `alpha`"), "{missing}");
+    let unknown = refusal("kind = \"balanced_softmax\"\ntau = 1.0");
+    assert!(unknown.contains("tau"), "{unknown}");
+    let linear =
+        refusal("kind = \"ldam\"\nmax_margin = 0.5\nscale = 30.0\nreweight = { kind = \"off\" }");
+    let expected = "run.toml: at `model.head`: the objective has a scale of its own and needs cosines: \
+                    write head = { kind = \"cosine\", scale = 1.0 }";
+    assert_eq!(linear, expected);
 }
 
 #[test]

@@ -8,7 +8,10 @@ use mr2_metrics::{PerClass, Premise, PremiseTest};
 use mr2_train::predictions::Predictions;
 use mr2_train::report::{ClassSeries, Correlations, EpochRecord, MeasuredOn};
 use mr2_train::result::{Evaluated, RESULT_FORMAT_VERSION, RunResult, Selected, Timings};
-use mr2_train::{Clip, ObjectiveConfig, OptimizerConfig, ScheduleConfig, Select, TrainConfig};
+use mr2_train::{
+    ClassMeasures, Clip, ObjectiveConfig, OptimizerConfig, ScheduleConfig, Select, Sharpness,
+    TrainConfig,
+};
 
 use crate::support::{expect, folder, mr2};
 
@@ -75,9 +78,12 @@ impl Run<'_> {
                 config.gamma.source = GammaSource::RelativeSpread;
                 ObjectiveConfig::Mr2(config)
             },
+            sharpness: Sharpness::Off {},
             checkpoint_every_steps: 1,
             log_every_steps: 1,
             select: Select::Last,
+            test_every_epoch: false,
+            class_measures: ClassMeasures::Off,
         }
     }
 
@@ -97,12 +103,15 @@ impl Run<'_> {
                 overall: per_class.overall(),
                 class_accuracy: per_class.accuracies(),
                 mean_recall: per_class.mean_recall(),
+                predicted: None,
                 macro_f1: None,
                 top5: Some(0.9),
                 ece: 0.1,
                 loss: None,
                 per_class: per_class.clone(),
             },
+            extra_tests: BTreeMap::new(),
+            diversity: None,
             thirds: None,
             validation: None,
             classes: series(self.seed, 2),
@@ -192,6 +201,8 @@ fn record(epoch: u64, seed: u64, classes: &PerClass) -> EpochRecord {
         validation_accuracy: None,
         validation_classes: None,
         validation_loss: None,
+        test_classes: None,
+        training_set: None,
         classes: series(seed, epoch),
         spread_threshold: None,
         pulls: None,

@@ -248,7 +248,15 @@ fn the_schema_of_a_result_names_every_key_that_its_version_has() {
     // A run in which nothing is null: with validation, two terms of a loss, and warnings.
     let tiny = Tiny::with_preset("official_imagenet");
     let carved = "data.validation={ kind = \"carved\", per_class = 6, seed = 3 }";
-    expect(tiny.train("run").args(["--set", carved]), 0);
+    let mut command = tiny.train("run");
+    for set in [
+        carved,
+        "training.test_every_epoch=true",
+        "training.class_measures=every_epoch",
+    ] {
+        command.args(["--set", set]);
+    }
+    expect(&mut command, 0);
     let result = fs::read(tiny.path("run/result.json")).unwrap();
     let result: serde_json::Value = serde_json::from_slice(&result).unwrap();
 
@@ -290,6 +298,38 @@ fn every_preset_trains() {
         let gamma = result.classes.gamma;
         assert!(gamma.iter().all(|gamma| gamma.unwrap() > 0.0), "{gamma:?}");
         assert!(result.curves[0].representation_loss > 0.0, "{name}");
+    }
+}
+
+#[test]
+fn every_rival_method_trains_from_its_run_file() {
+    for keys in [
+        "kind = \"focal\"\nfocusing = 2.0",
+        "kind = \"re_weighting\"\nbeta = 0.99",
+        "kind = \"logit_adjustment\"\ntau = 1.0",
+        "kind = \"balanced_softmax\"",
+        "kind = \"vector_scaling\"\ngamma = 0.2\ntau = 1.0",
+        "kind = \"ldam\"\nmax_margin = 0.5\nscale = 10.0\nreweight = { kind = \"deferred\", epoch = 1, beta = 0.99 }",
+        "kind = \"group_dro\"\nstep_size = 0.01\nabsent = \"skip\"",
+        "kind = \"cvar\"\nalpha = 0.2",
+        "kind = \"lff\"\nq = 0.7\ndecay = 0.7",
+        "kind = \"jtt\"\nidentify_epochs = 1\nupweight = 4.0",
+        "kind = \"sup_con\"\ntemperature = 0.1\nbase_temperature = 0.1",
+        "kind = \"centre_loss\"\nweight = 0.01\ncentre_lr = 0.5",
+    ] {
+        let tiny = Tiny::with_objective(&format!("[training.objective]\n{keys}\n"));
+        let mut train = tiny.train("run");
+        train.args(["--set", "training.epochs=2"]);
+        let sharpness = "training.sharpness={ kind = \"sam\", rho = 0.05 }";
+        train.args(["--set", sharpness]);
+        if keys.contains("ldam") {
+            train.args(["--set", "model.head={ kind = \"cosine\", scale = 1.0 }"]);
+        }
+        expect(&mut train, 0);
+        let result = RunResult::read(&tiny.path("run")).unwrap();
+        let first_stage = u64::from(keys.contains("jtt"));
+        assert_eq!(result.curves.len() as u64, 2 + first_stage, "{keys}");
+        assert!(result.classes.gamma.iter().all(Option::is_none), "{keys}");
     }
 }
 

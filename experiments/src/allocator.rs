@@ -10,7 +10,7 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// Keeps freed memory however long a step takes. Otherwise a vision transformer's gradients, freed seconds
 /// before the next step needs as many, would go back to the system, which clears every page that it gives.
-pub(crate) fn keep_freed_memory() {
+pub fn keep_freed_memory() {
     // SAFETY: called first in `main`, while no other thread is there to read options.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) }
 }

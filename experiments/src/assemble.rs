@@ -1,15 +1,19 @@
 //! Names → objects: the one place where a configuration becomes data, loaders and a model.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device};
 use mr2_backbones::{BuildConfig, build};
-use mr2_data::{DataSplits, Descriptor, ImageSet, Loader, LoaderConfig, Pipeline, open};
+use mr2_data::{
+    DataSplits, Descriptor, ImageSet, Loader, LoaderConfig, Pipeline, TestImages, Transform, open,
+};
 use mr2_nn::model::Backbone;
 use mr2_nn::params::ParamStore;
+use mr2_nn::rng;
 
-use crate::config::{RunConfig, typed};
+use crate::config::{RunConfig, Shifts, typed};
 
 /// A run's data, opened and checked.
 pub struct Data {
@@ -17,6 +21,8 @@ pub struct Data {
     pub descriptor: Descriptor,
     /// Its parts.
     pub splits: DataSplits,
+    /// Where its files are.
+    pub files: PathBuf,
 }
 
 /// A run's model with the store that owns its parameters.
@@ -85,7 +91,8 @@ pub fn descriptor(name: &str, root: &Path) -> Result<(Descriptor, PathBuf)> {
     Ok((descriptor, path.with_extension("")))
 }
 
-/// Opens the run's data set and carves its validation part.
+/// Opens the run's data set, carves its validation part, then chooses training images, their labels
+/// and test images. Label files are in the data set's folder.
 ///
 /// # Errors
 /// When files are missing or wrong; the message names them.
@@ -93,7 +100,18 @@ pub fn data(config: &RunConfig, root: &Path) -> Result<Data> {
     let (descriptor, files) = descriptor(&config.data.dataset, root)?;
     let splits = open(&descriptor, &files, config.data.validation.carve())
         .map_err(|error| not_opened(error, &files))?;
-    Ok(Data { descriptor, splits })
+    let asked = &config.data;
+    let splits = splits.with_variants(
+        &asked.training_images,
+        &asked.training_labels,
+        &asked.test_images,
+        &files,
+    )?;
+    Ok(Data {
+        descriptor,
+        splits,
+        files,
+    })
 }
 
 /// The error for the user; where the data set is missing, it says that a link to it will do.
@@ -134,14 +152,71 @@ pub fn train_loader(config: &RunConfig, data: &Data, device: &Device) -> Result<
 /// When transforms or sizes don't fit the images, or a transform is random.
 pub fn evaluation_loader(
     config: &RunConfig,
-    set: &std::sync::Arc<ImageSet>,
+    set: &Arc<ImageSet>,
+    device: &Device,
+) -> Result<Loader> {
+    let transforms = config.data.evaluation_transforms.clone();
+    evaluate_after(Vec::new(), transforms, config, set, device)
+}
+
+fn evaluate_after(
+    mut first: Vec<Transform>,
+    transforms: Vec<Transform>,
+    config: &RunConfig,
+    set: &Arc<ImageSet>,
     device: &Device,
 ) -> Result<Loader> {
     let config = &config.data;
-    let pipeline = Pipeline::new(config.evaluation_transforms.clone())?;
+    first.extend(transforms);
+    let pipeline = Pipeline::new(first)?;
     let (images, workers) = (config.evaluation_images_per_batch, config.loader_workers);
     Loader::for_evaluation(set.clone(), pipeline, images, workers, device)
         .context("evaluation images")
+}
+
+/// Loaders of the run's shifted test sets, by name (`fog-3`).
+///
+/// # Errors
+/// Too few test images of a class, files that are missing or wrong, a severity out of range.
+pub fn shifted_loaders(
+    config: &RunConfig,
+    data: &Data,
+    device: &Device,
+) -> Result<Vec<(String, Loader)>> {
+    let test = &data.splits.test;
+    let transforms = &config.data.evaluation_transforms;
+    let mut loaders = Vec::new();
+    for (corruption, severity) in config.data.shifts.each() {
+        let (set, first) = match &config.data.shifts {
+            Shifts::None {} => break,
+            Shifts::Corruptions {
+                per_class, seed, ..
+            } => {
+                let (per_class, seed) = (*per_class, *seed);
+                let chosen = TestImages::Balanced { per_class, seed };
+                let step = Transform::Corrupt {
+                    corruption,
+                    severity,
+                    seed,
+                };
+                (chosen.apply(test, &data.files)?, vec![step])
+            }
+            Shifts::CifarC { path, .. } => {
+                let path = path.clone();
+                let chosen = TestImages::CifarC {
+                    path,
+                    corruption,
+                    severity,
+                };
+                (chosen.apply(test, &data.files)?, Vec::new())
+            }
+        };
+        let name = format!("{}-{severity}", corruption.name());
+        let loader = evaluate_after(first, transforms.clone(), config, &Arc::new(set), device)
+            .with_context(|| format!("shifts: {name}"))?;
+        loaders.push((name, loader));
+    }
+    Ok(loaders)
 }
 
 /// The network with fresh weights drawn from the run's seed.
@@ -154,7 +229,26 @@ pub fn model(
     classes: usize,
     device: &Device,
 ) -> Result<Model> {
-    let params = ParamStore::new(config.training.seed, DType::F32, device);
+    network(config, channels, classes, config.training.seed, device)
+}
+
+/// A second network of the same architecture, with weights from a stream of its own of the run's seed.
+///
+/// # Errors
+/// As [`model`].
+pub fn twin(config: &RunConfig, channels: usize, classes: usize, device: &Device) -> Result<Model> {
+    let seed = rng::stream(config.training.seed, "twin");
+    network(config, channels, classes, seed, device)
+}
+
+fn network(
+    config: &RunConfig,
+    channels: usize,
+    classes: usize,
+    seed: u64,
+    device: &Device,
+) -> Result<Model> {
+    let params = ParamStore::new(seed, DType::F32, device);
     let build_config = BuildConfig {
         in_channels: channels,
         classes,

@@ -3,16 +3,18 @@
 //! Every value is spelled out in the file. Unknown and missing keys are errors that name the key and
 //! the nearest valid one; a `preset` label is compared with the values that stand beside it.
 
+mod data;
 mod objective;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use mr2_backbones::Head;
-use mr2_data::{Sampler, Transform, ValidationConfig};
 use mr2_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+pub use data::{DataConfig, Shifts, Validation};
 
 /// One training run: data, model and training, every hyperparameter named.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,55 +28,6 @@ pub struct RunConfig {
     pub model: ModelConfig,
     /// How it is trained.
     pub training: TrainConfig,
-}
-
-/// The data set, its validation part and the way images reach the model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    /// Name of a descriptor in the data root (`fashion-mnist`), or the path of one.
-    pub dataset: String,
-    /// Class-balanced part carved from training; only it may select anything.
-    pub validation: Validation,
-    /// Images in a training batch.
-    pub images_per_batch: usize,
-    /// Images in a batch when evaluating.
-    pub evaluation_images_per_batch: usize,
-    /// Order in which training images come.
-    pub sampler: Sampler,
-    /// Leave out the last, smaller batch of an epoch.
-    pub drop_last: bool,
-    /// Threads that prepare batches. Results don't depend on it.
-    pub loader_workers: usize,
-    /// Transforms of training images, in order.
-    pub train_transforms: Vec<Transform>,
-    /// Transforms of validation and test images, in order.
-    pub evaluation_transforms: Vec<Transform>,
-}
-
-/// Where validation images come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Validation {
-    /// All training images train; nothing can be selected.
-    None,
-    /// `per_class` training images of each class, drawn with `seed`, are held out.
-    Carved {
-        /// Images of each class.
-        per_class: usize,
-        /// Seed of the draw; keep it the same over the seeds of an experiment.
-        seed: u64,
-    },
-}
-
-impl Validation {
-    /// The carving instruction for the data crate, if any.
-    pub fn carve(&self) -> Option<ValidationConfig> {
-        match *self {
-            Self::None => None,
-            Self::Carved { per_class, seed } => Some(ValidationConfig { per_class, seed }),
-        }
-    }
 }
 
 /// The network.
@@ -123,6 +76,12 @@ impl RunFile {
         Ok(Self { table, config })
     }
 
+    /// Gives the run another label.
+    pub fn set_name(&mut self, name: &str) {
+        self.table.insert("name".into(), name.into());
+        self.config.name = name.into();
+    }
+
     /// The text saved as `config.toml`: parsing it again gives the same run.
     ///
     /// # Errors
@@ -137,6 +96,7 @@ fn resolve(table: &Table) -> Result<RunConfig> {
     objective::check(&mut table)?;
     let config: RunConfig = typed(Value::Table(table.clone()))?;
     refuse_unused(&table, &config)?;
+    objective::check_head(&config)?;
     Ok(config)
 }
 

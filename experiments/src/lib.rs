@@ -4,9 +4,11 @@
 //! and loaders; `mr2-train` trains them into a run folder; [`report`] renders folders into tables and plots.
 //! Only this package knows TOML, the command line, standard output and published numbers.
 
+pub mod allocator;
 pub mod assemble;
 pub mod commands;
 pub mod config;
+pub mod grid;
 pub mod progress;
 pub mod quickstart;
 pub mod report;

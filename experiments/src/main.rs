@@ -1,12 +1,10 @@
 //! `mr2`: train, evaluate, report and audit, class by class.
 
-mod allocator;
-
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    allocator::keep_freed_memory();
+    mr2::allocator::keep_freed_memory();
     let stdout = std::io::stdout();
     let result = mr2::commands::main(&mut stdout.lock());
     finish(result)

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mr2_train::Event;
+use mr2_train::{Event, Part};
 
 /// Shows the progress of one run after another.
 pub struct Progress {
@@ -97,9 +97,9 @@ impl Progress {
                     ));
                 }
             }
-            Event::Evaluating { test } => {
+            Event::Evaluating(part) => {
                 if let Some(bar) = &self.bar {
-                    bar.set_message(if *test { "testing" } else { "validating" });
+                    bar.set_message(evaluating(part));
                 }
             }
             Event::Epoch(record) if self.lines => {
@@ -135,6 +135,16 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// What a pass over images is for.
+pub fn evaluating(part: &Part<'_>) -> String {
+    match part {
+        Part::Validation => "validating".to_string(),
+        Part::Test => "testing".to_string(),
+        Part::ExtraTest(name) => format!("testing on {name}"),
+        Part::Training => "predicting the training images".to_string(),
     }
 }
 

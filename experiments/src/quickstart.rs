@@ -91,6 +91,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
     let planned = plan(args)?;
     let first = planned.first().context("no arms")?;
     let data = data(&first.file.config, &data_root(args.data_root.as_deref()))?;
+    if let Some(other) = planned
+        .iter()
+        .find(|run| !run.file.config.data.same_images(&first.file.config.data))
+    {
+        bail!(
+            "{}: the arms must have the same images and labels",
+            other.file.config.name
+        );
+    }
     // Seeds differ in nothing that can be wrong. Nothing is deleted or trained before all arms are right.
     for run in planned.iter().take(ARMS.len()) {
         with_job(&run.file, &data, |job| Ok(job.check()?))?;

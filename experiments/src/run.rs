@@ -5,9 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use mr2_train::{Event, Job, Outcome, RunDir, RunState, Start, StopFlag, train};
+use mr2_train::{
+    ClassMeasures, Event, Job, Outcome, RunDir, RunState, Start, StopFlag, Twin, train,
+};
 
-use crate::assemble::{Data, evaluation_loader, model, train_loader};
+use crate::assemble::{Data, evaluation_loader, model, shifted_loaders, train_loader, twin};
 use crate::config::RunFile;
 
 /// Trains the run that `file` describes into `folder`, or continues it there.
@@ -49,6 +51,26 @@ pub fn with_job<T>(
         None => None,
     };
     let test = evaluation_loader(config, &data.splits.test, &device)?;
+    let shifted = shifted_loaders(config, data, &device)?;
+    let extra_tests: Vec<_> = shifted
+        .iter()
+        .map(|(name, loader)| (name.clone(), loader))
+        .collect();
+    let objective = &config.training.objective;
+    let measured = config.training.class_measures != ClassMeasures::Off;
+    let train_once = match measured || objective.first_stage_epochs() > 0 {
+        false => None,
+        true => Some(evaluation_loader(config, &data.splits.train, &device)?),
+    };
+    let twin = match objective.needs_twin() {
+        false => None,
+        true => Some(twin(
+            config,
+            data.descriptor.channels,
+            classes.len(),
+            &device,
+        )?),
+    };
     then(&Job {
         config: &config.training,
         config_text: &file.to_toml()?,
@@ -57,6 +79,12 @@ pub fn with_job<T>(
         train: &train_batches,
         validation: validation.as_ref(),
         test: &test,
+        extra_tests: &extra_tests,
+        train_once: train_once.as_ref(),
+        twin: twin.as_ref().map(|twin| Twin {
+            model: twin.network.as_ref(),
+            params: &twin.params,
+        }),
         class_names: classes,
         versions: &versions(),
     })
@@ -74,6 +102,7 @@ pub fn start_for(folder: &Path) -> Start {
 pub fn versions() -> BTreeMap<String, String> {
     let known = [
         ("mr2", Some(env!("CARGO_PKG_VERSION").to_string())),
+        ("code", Some(env!("MR2_CODE").to_string())),
         ("candle-core", locked_version("candle-core")),
         ("cpu", Some(cpu())),
         ("threads", Some(rayon::current_num_threads().to_string())),

@@ -86,6 +86,7 @@ def intervals(rng):
                     "sd": difference.std(ddof=1),
                     "low": interval.low,
                     "high": interval.high,
+                    "p": test.pvalue,
                 }
             )
     return cases
@@ -191,6 +192,53 @@ def image_interval(rng, labels, gains, resamples=20_000):
     return [float(q) for q in np.quantile(total, [0.025, 0.975])]
 
 
+def holm(rng):
+    """Adjusted p as the smallest level at which Holm's procedure rejects: p_(i) <= level / (m - i + 1) for
+    this test and for every one with a smaller p."""
+    cases = []
+    for m, absent in [(0, 2), (1, 0), (2, 1), (5, 0), (14, 2)]:
+        values = np.concatenate([rng.beta(0.4, 2.0, m), np.full(absent, np.nan)])
+        values[: m // 4] = np.round(values[: m // 4], 1)
+        if m > 4:
+            values[1] = values[0]
+        values = rng.permutation(values)
+        present = values[~np.isnan(values)]
+        adjusted = []
+        for p in values:
+            smaller = np.sort(present[present <= p])
+            levels = [q * (len(present) - i) for i, q in enumerate(smaller)]
+            adjusted.append(np.nan if np.isnan(p) else min(1.0, max(levels)))
+        cases.append({"p": optional(values), "adjusted": optional(adjusted)})
+    return cases
+
+
+def phantom(rng):
+    """Every run chooses classes, the others are scored on them; 3 and 5 runs, in the second a class absent."""
+    cases = []
+    for n, classes, level in [(3, 9, 0.9), (5, 24, 0.95)]:
+        runs = np.round(rng.normal(rng.uniform(0.4, 0.9, classes), 0.03, (n, classes)), 3)
+        if classes > 3:
+            runs[:, 7] = np.nan
+        gains = {}
+        for group in ["easy", "medium", "hard", "worst_class", "worst_decile"]:
+            per_run = []
+            for i in range(n):
+                chosen = np.atleast_1d(split(runs[i])[group])
+                others = np.delete(runs, i, axis=0)[:, chosen].mean()
+                per_run.append(others - runs[i, chosen].mean())
+            mean, error = np.mean(per_run), stats.sem(per_run)
+            half = stats.t.ppf((1 + level) / 2, n - 1) * error
+            gains[group] = {
+                "per_run": [float(g) for g in per_run],
+                "mean": float(mean),
+                "sd": float(np.std(per_run, ddof=1)),
+                "low": float(mean - half),
+                "high": float(mean + half),
+            }
+        cases.append({"runs": [optional(run) for run in runs], "level": level, "gains": gains})
+    return cases
+
+
 def report(rng):
     """Three runs of a reference and of a method, 11 classes, one absent, uneven counts."""
     classes, seeds = 11, [3, 8, 21]
@@ -213,8 +261,11 @@ def report(rng):
         # Total correct over the other seeds: the order of the mean accuracies, without rounding.
         others = np.delete(accuracy, i, axis=0).sum(0)
         chosen.append(split(np.round(others, 9)))
-        rows["reference"].append(run_scores(labels, reference[i], chosen[i], classes))
-        rows["method"].append(run_scores(labels, method[i], chosen[i], classes))
+        for name, predictions in [("reference", reference[i]), ("method", method[i])]:
+            scores = run_scores(labels, predictions, chosen[i], classes)
+            same = run_scores(labels, predictions, split(accuracy[i]), classes)
+            scores |= {f"{m}_same_run": same[m] for m in ["easy", "hard", "worst_class"]}
+            rows[name].append(scores)
         gain = (method[i] == labels).astype(float) - (reference[i] == labels)
         gains["overall"] += gain / len(labels) / len(seeds)
         hard = chosen[i]["hard"]
@@ -223,9 +274,13 @@ def report(rng):
     differences = {}
     for metric in rows["method"][0]:
         a, b = (np.array([r[metric] for r in rows[name]]) for name in ["method", "reference"])
-        interval = stats.ttest_rel(a, b).confidence_interval(0.95)
+        test = stats.ttest_rel(a, b)
+        interval = test.confidence_interval(0.95)
         differences[metric] = {
-            "mean": float((a - b).mean()), "low": interval.low, "high": interval.high
+            "mean": float((a - b).mean()),
+            "low": interval.low,
+            "high": interval.high,
+            "p": test.pvalue,
         }
     return {
         "classes": classes,
@@ -256,6 +311,8 @@ def main():
         "splits": splits(rng),
         "tails": tails(rng),
         "report": report(rng),
+        "holm": holm(rng),
+        "phantom": phantom(rng),
     }
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(fixture, allow_nan=False) + "\n")

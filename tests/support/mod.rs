@@ -27,6 +27,13 @@ pub fn quickstart() -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_quickstart")))
 }
 
+/// The built program of a table.
+pub fn table_program(name: &str) -> Command {
+    // Programs are built side by side.
+    let program = Path::new(env!("CARGO_BIN_EXE_mr2")).with_file_name(name);
+    clean(Command::new(program))
+}
+
 fn clean(mut command: Command) -> Command {
     command
         .env_remove("RUST_LOG")

@@ -13,6 +13,10 @@ name = "tiny"
 [data]
 dataset = "tiny"
 validation = { kind = "none" }
+training_images = { kind = "all" }
+training_labels = { kind = "given" }
+test_images = { kind = "all" }
+shifts = { kind = "none" }
 images_per_batch = 15
 evaluation_images_per_batch = 20
 sampler = { kind = "shuffled" }
@@ -36,9 +40,12 @@ schedule = { kind = "warmup_cosine", warmup_epochs = 0.5, start_factor = 0.1, fi
 optimizer = { kind = "sgd", lr = 0.1, momentum = 0.9, nesterov = true, weight_decay = 5e-4, decay_norm_and_bias = true }
 clip = { kind = "off" }
 label_smoothing = 0.0
+sharpness = { kind = "off" }
 checkpoint_every_steps = 5
 log_every_steps = 1
 select = "last"
+test_every_epoch = false
+class_measures = "off"
 
 "#;
 
@@ -80,9 +87,14 @@ impl Tiny {
 
     /// With the objective that `mr2 presets` prints for `preset`.
     pub fn with_preset(preset: &str) -> Self {
+        let (objective, _) = expect(mr2().args(["presets", preset]), 0);
+        Self::with_objective(&objective)
+    }
+
+    /// With the section that says what is minimised.
+    pub fn with_objective(objective: &str) -> Self {
         let place = folder();
         let data = tiny_data(place.path());
-        let (objective, _) = expect(mr2().args(["presets", preset]), 0);
         std::fs::write(place.path().join("tiny.toml"), format!("{RUN}{objective}")).unwrap();
         Self { place, data }
     }

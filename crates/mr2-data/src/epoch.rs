@@ -35,10 +35,15 @@ impl Job {
         let mut labels = Vec::with_capacity(indices.len());
         let mut values: Vec<f32> = Vec::new();
         let mut shape = None;
-        for &index in &indices {
+        for (position, &index) in (start..).zip(&indices) {
             labels.push(set.label(index as usize)?);
             canvas.load(&set.image(index as usize)?);
-            let mut draws = Draws::for_image(config.seed, self.epoch, u64::from(index));
+            let original = set.original_index(index as usize)?;
+            let drawn = match config.sampler.augments_each_draw() {
+                true => position as u64,
+                false => u64::from(index),
+            };
+            let mut draws = Draws::for_image(config.seed, self.epoch, drawn).of_original(original);
             let name = || set.image_name(index as usize);
             pipeline
                 .run(canvas, &mut draws)

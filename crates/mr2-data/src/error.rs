@@ -178,8 +178,8 @@ pub enum Error {
     },
     /// A Python pickle is damaged or holds something that is not read here.
     #[error(
-        "{}: pickle: {reason} (at byte {offset}). Expected a batch file of CIFAR as its authors \
-         released it",
+        "{}: pickle: {reason} (at byte {offset}). Expected a batch file of CIFAR, or the \
+         labels of CIFAR-N, as their authors released it",
         path.display()
     )]
     Pickle {
@@ -188,6 +188,22 @@ pub enum Error {
         /// Where in the file.
         offset: usize,
         /// What is wrong.
+        reason: String,
+    },
+    /// A NumPy array file is damaged or not of the kind expected.
+    #[error("{}: NumPy array: {reason}", path.display())]
+    Npy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        reason: String,
+    },
+    /// A file of labels that cannot be used.
+    #[error("{}: labels: {reason}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
         reason: String,
     },
     /// A parquet file is damaged or lacks a column.
@@ -312,6 +328,13 @@ impl Error {
         Error::Unpack {
             path: path.to_path_buf(),
             reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn npy(path: &Path, reason: impl Into<String>) -> Self {
+        Error::Npy {
+            path: path.to_path_buf(),
+            reason: reason.into(),
         }
     }
 

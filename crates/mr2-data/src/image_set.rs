@@ -43,29 +43,12 @@ impl ImageSet {
         labels: Vec<u32>,
         source: Source,
     ) -> Result<Self> {
-        let path = || PathBuf::from(name);
         source.check(name)?;
-        if labels.len() != source.len() || u32::try_from(labels.len()).is_err() {
-            return Err(Error::Count {
-                path: path(),
-                what: "labels",
-                why: "one for each image",
-                expected: source.len(),
-                found: labels.len(),
-            });
+        if u32::try_from(source.len()).is_err() {
+            let reason = format!("{name}: {} images, over 2^32 - 1", source.len());
+            return Err(Error::config("images", reason));
         }
-        if let Some(index) = labels
-            .iter()
-            .position(|&label| label as usize >= classes.len())
-        {
-            let label = i64::from(labels[index]);
-            return Err(Error::LabelRange {
-                path: path(),
-                index,
-                label,
-                classes: classes.len(),
-            });
-        }
+        check_labels(name, &labels, source.len(), classes.len())?;
         let rows = (0..labels.len() as u32).collect();
         let (name, classes, source) = (name.to_string(), classes.into(), Arc::new(source));
         Ok(ImageSet {
@@ -92,6 +75,18 @@ impl ImageSet {
             split,
             labels,
             rows,
+            ..self.clone()
+        })
+    }
+
+    /// The same images under other labels.
+    ///
+    /// # Errors
+    /// Another number of labels than images, or a label that is not a class.
+    pub fn with_labels(&self, labels: Vec<u32>) -> Result<Self> {
+        check_labels(&self.name, &labels, self.len(), self.classes.len())?;
+        Ok(ImageSet {
+            labels,
             ..self.clone()
         })
     }
@@ -151,6 +146,20 @@ impl ImageSet {
             counts[label as usize] += 1;
         }
         counts
+    }
+
+    /// The indices of each class's images, by label.
+    pub(crate) fn by_class(&self) -> Vec<Vec<u32>> {
+        let mut by_class = vec![Vec::new(); self.classes.len()];
+        for (index, &label) in self.labels.iter().enumerate() {
+            by_class[label as usize].push(index as u32);
+        }
+        by_class
+    }
+
+    /// Number of images of this part in the data set as released, of which this may be a subset.
+    pub(crate) fn released_len(&self) -> usize {
+        self.source.len()
     }
 
     /// Position of image `index` in the data set as released (differs from `index` in a subset).
@@ -219,5 +228,26 @@ impl ImageSet {
             index,
             len: self.len(),
         }
+    }
+}
+
+fn check_labels(name: &str, labels: &[u32], images: usize, classes: usize) -> Result<()> {
+    if labels.len() != images {
+        return Err(Error::Count {
+            path: PathBuf::from(name),
+            what: "labels",
+            why: "one for each image",
+            expected: images,
+            found: labels.len(),
+        });
+    }
+    match labels.iter().position(|&label| label as usize >= classes) {
+        None => Ok(()),
+        Some(index) => Err(Error::LabelRange {
+            path: PathBuf::from(name),
+            index,
+            label: i64::from(labels[index]),
+            classes,
+        }),
     }
 }

@@ -4,8 +4,10 @@
 //!   reads it from a folder into [`DataSplits`]: training, test and, if asked for, a class-balanced
 //!   validation part carved from training by seed. IDX (MNIST, Fashion-MNIST), CIFAR-10/100
 //!   (binary, Python batches, Hugging Face parquet) and folders of images are read.
+//! - [`DataSplits::with_variants`] makes training images fewer or long-tailed and their labels noisy.
 //! - [`ImageSet`] is one split: labels and images in a fixed order, in memory or in files.
-//! - [`Pipeline`] is a list of [`Transform`]s that do what torchvision's do.
+//! - [`Pipeline`] is a list of [`Transform`]s that do what torchvision's do, AutoAugment and
+//!   RandAugment among them, and of common corruptions ([`Corruption`]).
 //! - [`Loader`] makes [`Batch`]es ahead in threads. Order and augmentation are functions of (seed,
 //!   epoch, image): any number of threads, and a start in the middle of an epoch, give the same
 //!   bits.
@@ -58,6 +60,7 @@
 
 #![deny(missing_docs)]
 
+mod corruptions;
 mod decode;
 mod descriptor;
 mod epoch;
@@ -74,8 +77,10 @@ mod sampler;
 mod source;
 mod transforms;
 mod validation;
+mod variants;
 
 pub use candle_core;
+pub use corruptions::{Corruption, corrupt};
 pub use descriptor::{Checksum, Descriptor, Layout};
 pub use epoch::Epoch;
 pub use error::{Error, Result};
@@ -88,5 +93,9 @@ pub use pixel_statistics::{PixelStatistics, pixel_statistics};
 pub use random::Draws;
 pub use sampler::Sampler;
 pub use source::{Image, Source};
-pub use transforms::{CropBox, Interpolation, Pipeline, RandomResizedCrop, Transform};
+pub use transforms::{
+    AugmentOp, AutoAugment, AutoAugmentPolicy, CropBox, Interpolation, Pipeline, RandAugment,
+    RandomResizedCrop, Transform,
+};
 pub use validation::{ValidationConfig, carve};
+pub use variants::{TestImages, TrainingImages, TrainingLabels};

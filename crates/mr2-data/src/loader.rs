@@ -138,7 +138,7 @@ impl Loader {
 
     /// The batches of `epoch` from `first_batch` on, which are the same as those of the whole epoch
     /// without the first ones. Ends after an error. An image that a sampler draws twice in an epoch is
-    /// augmented in the same way both times.
+    /// augmented in the same way both times, except by [`Sampler::Resampled`].
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
         let Recipe { set, config, .. } = &*self.recipe;
         let order = config.sampler.order(set.labels(), config.seed, epoch);

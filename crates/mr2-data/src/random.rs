@@ -10,11 +10,17 @@ pub(crate) enum Purpose {
     Order = 1,
     Augmentation = 2,
     Validation = 3,
+    Subset = 4,
+    LabelNoise = 5,
+    Corruption = 6,
 }
 
 /// A sequence of random draws.
 #[derive(Debug, Clone)]
-pub struct Draws(ChaCha8Rng);
+pub struct Draws {
+    numbers: ChaCha8Rng,
+    image: u64,
+}
 
 impl Draws {
     pub(crate) fn new(purpose: Purpose, seed: u64, epoch: u64, index: u64) -> Self {
@@ -25,17 +31,40 @@ impl Draws {
         {
             slot.copy_from_slice(&word.to_le_bytes());
         }
-        Draws(ChaCha8Rng::from_seed(key))
+        Draws {
+            numbers: ChaCha8Rng::from_seed(key),
+            image: index,
+        }
     }
 
-    /// The draws that augment image `index` in `epoch`.
+    /// The draws that augment image `index` in `epoch`. A corruption takes `index` for the image's
+    /// place in the data set as released.
     pub fn for_image(seed: u64, epoch: u64, index: u64) -> Self {
         Self::new(Purpose::Augmentation, seed, epoch, index)
     }
 
+    /// The same draws for the image at `original_index` of the data set as released.
+    pub(crate) fn of_original(self, original_index: u32) -> Self {
+        Draws {
+            image: u64::from(original_index),
+            ..self
+        }
+    }
+
+    /// Which image of the data set as released the draws are for.
+    pub(crate) fn image(&self) -> u64 {
+        self.image
+    }
+
+    /// The next number, normal with mean 0 and variance 1 (Box and Muller's cosine of two uniforms).
+    pub fn normal(&mut self) -> f64 {
+        let (radius, angle) = (1.0 - self.uniform(), self.uniform());
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+    }
+
     /// The next number, uniform in [0, 1) with 53 random bits.
     pub fn uniform(&mut self) -> f64 {
-        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+        (self.numbers.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// The next number, uniform in 0..bound; 0 for a bound of 0. The deviation from uniform is

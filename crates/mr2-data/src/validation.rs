@@ -24,12 +24,8 @@ pub fn carve(set: &ImageSet, config: &ValidationConfig) -> Result<(ImageSet, Ima
         let reason = "0 images of each class; leave `validation` out to have none";
         return Err(Error::config("validation.per_class", reason));
     }
-    let mut by_class = vec![Vec::new(); set.classes().len()];
-    for (index, &label) in set.labels().iter().enumerate() {
-        by_class[label as usize].push(index as u32);
-    }
     let mut held_out = vec![false; set.len()];
-    for (class, indices) in by_class.iter_mut().enumerate() {
+    for (class, mut indices) in set.by_class().into_iter().enumerate() {
         if indices.len() <= config.per_class {
             return Err(Error::ClassTooSmall {
                 set: set.name().to_string(),
@@ -39,7 +35,7 @@ pub fn carve(set: &ImageSet, config: &ValidationConfig) -> Result<(ImageSet, Ima
                 field: "validation.per_class",
             });
         }
-        Draws::new(Purpose::Validation, config.seed, 0, class as u64).shuffle(indices);
+        Draws::new(Purpose::Validation, config.seed, 0, class as u64).shuffle(&mut indices);
         for &index in &indices[..config.per_class] {
             held_out[index as usize] = true;
         }

@@ -91,6 +91,34 @@ impl SpreadRule {
     }
 }
 
+/// Which samples of a class a sample is drawn to. Where there are fewer, it is all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positives {
+    /// Every other one in the batch: for `c` of them, `c (c − 1) / 2` distances.
+    All,
+    /// At most this many in the batch, as [`crate::representation_margin_at_most`] chooses them: for
+    /// `n`, about `c n / 2` distances.
+    AtMost(usize),
+    /// Every other one in the batch, and those among this many samples, of whatever class, that came
+    /// last before it: for batches with hardly two samples of a class. See [`crate::FeatureMemory`].
+    Memory(usize),
+}
+
+impl Positives {
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            Positives::AtMost(0) => {
+                bail!("representation: positives must be at most 1 or more, got 0")
+            }
+            Positives::Memory(0) => {
+                bail!("representation: positives must have a memory of at least 1 sample, got 0")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// How one number is made of the samples' losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,7 +126,8 @@ pub enum Reduction {
     /// The mean over the batch.
     SampleMean,
     /// `(D/10)(1/K) Σ_k` of the mean over the samples of each class that the batch has twice or
-    /// more, for features of width `D`, as the official code does.
+    /// more, for features of width `D`, as the official code does. A class that the batch has once
+    /// is there too if the memory has it ([`Positives::Memory`]).
     ClassMean(ClassCount),
 }
 
@@ -112,6 +141,8 @@ pub struct RepresentationConfig {
     pub scale: ExponentScale,
     /// The threshold `s̄`.
     pub spread: SpreadRule,
+    /// The samples `φ⁺`.
+    pub positives: Positives,
     /// How one number is made of it.
     pub reduction: Reduction,
 }
@@ -171,6 +202,7 @@ impl RepresentationConfig {
             bail!("representation: scale must be positive and finite, got {scale}")
         }
         self.spread.check()?;
+        self.positives.check()?;
         match self.reduction {
             Reduction::SampleMean => Ok(()),
             Reduction::ClassMean(classes) => classes.check("representation"),

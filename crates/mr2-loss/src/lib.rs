@@ -10,7 +10,7 @@
 //! Both are functions of tensors and a plain config. They own no state and give a value per
 //! sample; [`reduce`] makes one number of them and [`mr2()`] combines them. What changes over time
 //! is [`ClassStats`], whose [`Snapshot`] they read: `γ` and the threshold `s̄` are constants in the
-//! backward pass. Every published variant is a [`Preset`].
+//! backward pass; and, where samples are drawn to those of earlier batches, a [`FeatureMemory`]. Every published variant is a [`Preset`].
 //!
 //! ```
 //! use mr2_loss::candle_core::{DType, Device, Tensor, Var};
@@ -37,12 +37,16 @@
 //! # Ok::<(), mr2_loss::candle_core::Error>(())
 //! ```
 //!
-//! Plain, label-smoothed and soft-target [`cross_entropy`] is here too, for the same [`Target`]s.
+//! Plain, label-smoothed and soft-target [`cross_entropy`] is here too, for the same [`Target`]s, and
+//! the rival methods to compare with are in [`baselines`].
+
+pub mod baselines;
 
 mod config;
 mod gamma;
 mod labels;
 mod logit_margin;
+mod memory;
 mod mr2;
 mod preset;
 mod reduction;
@@ -50,15 +54,18 @@ mod representation;
 
 pub use candle_core;
 pub use config::{
-    ClassCount, ExponentScale, GammaConfig, GammaSource, Mr2Config, Reduction,
+    ClassCount, ExponentScale, GammaConfig, GammaSource, Mr2Config, Positives, Reduction,
     RepresentationConfig, SpreadRule,
 };
 pub use gamma::{gamma, spread_threshold};
 pub use labels::labels_from_tensor;
 pub use logit_margin::{logit_margin, mixed_logit_margin, soft_logit_margin};
-pub use mr2::{Mr2Terms, mr2};
+pub use memory::FeatureMemory;
+pub use mr2::{Mr2Terms, mr2, mr2_with_memory};
 pub use mr2_nn::ops::{Target, cross_entropy};
 pub use mr2_stats::{Centre, ClassStats, Estimator, Pairs, Snapshot, StatsConfig, exact};
 pub use preset::Preset;
-pub use reduction::reduce;
-pub use representation::representation_margin;
+pub use reduction::{reduce, reduce_with_memory};
+pub use representation::{
+    representation_margin, representation_margin_at_most, representation_margin_with_memory,
+};

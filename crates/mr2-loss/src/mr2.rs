@@ -3,9 +3,11 @@ use candle_core::{Result, Tensor, bail};
 use mr2_nn::ops::Target;
 use mr2_stats::{NO_SEGMENT, Pairs, Snapshot};
 
-use crate::config::Mr2Config;
+use crate::config::{Mr2Config, Positives, RepresentationConfig};
 use crate::{
-    gamma, logit_margin, reduce, representation_margin, soft_logit_margin, spread_threshold,
+    FeatureMemory, gamma, logit_margin, reduce, reduce_with_memory, representation_margin,
+    representation_margin_at_most, representation_margin_with_memory, soft_logit_margin,
+    spread_threshold,
 };
 
 /// The objective of one batch and what it is made of.
@@ -23,18 +25,13 @@ pub struct Mr2Terms {
     pub spread_threshold: Tensor,
 }
 
-/// The objective of arXiv 2602.00205: the mean of [`logit_margin`] (of [`soft_logit_margin`], with
-/// the pairs' labels, for a soft target) plus the weighted, reduced [`representation_margin`]. The
-/// snapshot is only read: update the statistics before, in training only.
+/// [`mr2_with_memory`] for a config whose positives are those of the batch.
 ///
 /// # Shapes
-/// `logits` (batch, classes), `features` (batch, dim), both f32 or f64; the snapshot's tensors
-/// (classes).
+/// As [`mr2_with_memory`].
 ///
 /// # Errors
-/// A config whose numbers are out of range, shapes or class counts that don't agree, a target with
-/// other labels than the pairs, pairs that mask samples: mixed samples take
-/// [`crate::mixed_logit_margin`].
+/// As [`mr2_with_memory`], and a config whose positives are [`Positives::Memory`].
 pub fn mr2(
     logits: &Tensor,
     target: Target,
@@ -43,10 +40,35 @@ pub fn mr2(
     snapshot: &Snapshot,
     config: &Mr2Config,
 ) -> Result<Mr2Terms> {
+    mr2_with_memory(logits, target, features, pairs, snapshot, None, config)
+}
+
+/// The objective of arXiv 2602.00205: the mean of [`logit_margin`] (of [`soft_logit_margin`], with
+/// the pairs' labels, for a soft target) plus the weighted, reduced [`representation_margin`] (its
+/// variant that the config's [`Positives`] name). Snapshot and memory are only read: update them
+/// before, in training only. The memory is there where the config has one, of its capacity.
+///
+/// # Shapes
+/// `logits` (batch, classes), `features` (batch, dim), both f32 or f64; the snapshot's tensors
+/// (classes).
+///
+/// # Errors
+/// A config whose numbers are out of range, shapes or class counts that don't agree, a target with
+/// other labels than the pairs, pairs that mask samples: mixed samples take
+/// [`crate::mixed_logit_margin`]; no memory where the config has one, or one where it has none.
+pub fn mr2_with_memory(
+    logits: &Tensor,
+    target: Target,
+    features: &Tensor,
+    pairs: &Pairs,
+    snapshot: &Snapshot,
+    memory: Option<&FeatureMemory>,
+    config: &Mr2Config,
+) -> Result<Mr2Terms> {
     config.check()?;
-    let &[_, feature_dim] = features.dims() else {
+    if features.rank() != 2 {
         bail!("features must be (batch, dim), got {:?}", features.dims())
-    };
+    }
     if snapshot.v.dims() != [pairs.classes()] {
         bail!(
             "the snapshot must be of {} classes, got {:?}",
@@ -80,8 +102,12 @@ pub fn mr2(
     let (total, representation) = match term.weight == 0.0 {
         true => (margin_loss.clone(), None),
         false => {
-            let per_sample = representation_margin(features, pairs, &spread_threshold, term.scale)?;
-            let reduced = reduce(&per_sample, pairs, feature_dim, term.reduction)?;
+            let batch = Batch {
+                features,
+                pairs,
+                memory,
+            };
+            let reduced = batch.representation(term, &spread_threshold)?;
             let total = (&margin_loss + (&reduced * term.weight)?)?;
             (total, Some(reduced))
         }
@@ -93,4 +119,42 @@ pub fn mr2(
         gamma,
         spread_threshold,
     })
+}
+
+/// What the representation margin loss is of.
+struct Batch<'a> {
+    features: &'a Tensor,
+    pairs: &'a Pairs,
+    memory: Option<&'a FeatureMemory>,
+}
+
+impl Batch<'_> {
+    /// The reduced representation margin loss.
+    fn representation(&self, term: &RepresentationConfig, threshold: &Tensor) -> Result<Tensor> {
+        let Self {
+            features,
+            pairs,
+            memory,
+        } = *self;
+        let (scale, dim) = (term.scale, features.dim(1)?);
+        let per_sample = match (term.positives, memory) {
+            (Positives::All, None) => representation_margin(features, pairs, threshold, scale)?,
+            (Positives::AtMost(most), None) => {
+                representation_margin_at_most(features, pairs, most, threshold, scale)?
+            }
+            (Positives::Memory(capacity), Some(memory)) if memory.capacity() == capacity => {
+                let losses =
+                    representation_margin_with_memory(features, pairs, memory, threshold, scale)?;
+                return reduce_with_memory(&losses, pairs, memory, dim, term.reduction);
+            }
+            (positives, memory) => {
+                let got = memory.map_or("none".to_string(), |m| m.capacity().to_string());
+                bail!(
+                    "mr2: the memory must be that of the config's positives, {positives:?}; its \
+                     capacity is {got}"
+                )
+            }
+        };
+        reduce(&per_sample, pairs, dim, term.reduction)
+    }
 }

@@ -3,7 +3,7 @@ use candle_core::{Result, bail};
 use mr2_stats::{Centre, Estimator, StatsConfig};
 
 use crate::config::{
-    ClassCount, ExponentScale, GammaConfig, GammaSource, Mr2Config, Reduction,
+    ClassCount, ExponentScale, GammaConfig, GammaSource, Mr2Config, Positives, Reduction,
     RepresentationConfig, SpreadRule,
 };
 
@@ -125,6 +125,7 @@ fn paper(norm: f64) -> Mr2Config {
             weight: 0.3,
             scale: ExponentScale::One,
             spread: SpreadRule::MeanSpread,
+            positives: Positives::All,
             reduction: Reduction::SampleMean,
         },
     }
@@ -157,6 +158,7 @@ fn official(variant: Official) -> Mr2Config {
             weight: 0.1,
             scale: ExponentScale::TenTimesDim,
             spread: variant.spread,
+            positives: Positives::All,
             reduction: Reduction::ClassMean(variant.classes),
         },
     }
@@ -181,6 +183,7 @@ fn recommended() -> Mr2Config {
             weight: 1.0,
             scale: ExponentScale::TenTimesDim,
             spread: SpreadRule::MeanSpread,
+            positives: Positives::All,
             reduction: Reduction::ClassMean(ClassCount::Data),
         },
     }

@@ -2,6 +2,7 @@
 use candle_core::{Result, Tensor, bail};
 use mr2_stats::Pairs;
 
+use crate::FeatureMemory;
 use crate::config::{ClassCount, Reduction};
 
 /// One number of the samples' losses.
@@ -16,6 +17,37 @@ pub fn reduce(
     pairs: &Pairs,
     feature_dim: usize,
     reduction: Reduction,
+) -> Result<Tensor> {
+    reduce_over(per_sample, pairs, feature_dim, reduction, |_| false)
+}
+
+/// [`reduce`] for losses of [`crate::representation_margin_with_memory`]: with
+/// [`Reduction::ClassMean`], a class is also there if the batch has it once and the memory has it.
+///
+/// # Shapes
+/// As [`reduce`].
+///
+/// # Errors
+/// As [`reduce`], and a memory of another number of classes than `pairs`.
+pub fn reduce_with_memory(
+    per_sample: &Tensor,
+    pairs: &Pairs,
+    memory: &FeatureMemory,
+    feature_dim: usize,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    memory.check_classes(pairs)?;
+    let remembered = |class| memory.has(class);
+    reduce_over(per_sample, pairs, feature_dim, reduction, remembered)
+}
+
+/// `remembered`: whether a sample that is alone in its class has a positive elsewhere.
+fn reduce_over(
+    per_sample: &Tensor,
+    pairs: &Pairs,
+    feature_dim: usize,
+    reduction: Reduction,
+    remembered: impl Fn(u32) -> bool,
 ) -> Result<Tensor> {
     if per_sample.dims() != [pairs.batch()] || pairs.batch() == 0 {
         bail!(
@@ -35,8 +67,10 @@ pub fn reduce(
     };
     let per_class = feature_dim as f64 / 10.0 / classes as f64;
     let weight = |&place: &u32| match pairs.counts().get(place as usize) {
-        Some(&count) if count > 1 => per_class / f64::from(count),
-        _ => 0.0, // alone in its class, or in none
+        Some(&count) if count > 1 || remembered(pairs.present()[place as usize]) => {
+            per_class / f64::from(count)
+        }
+        _ => 0.0, // without a positive, or in no class
     };
     let weights = Tensor::from_iter(pairs.segment().iter().map(weight), per_sample.device())?;
     (per_sample * weights.to_dtype(per_sample.dtype())?)?.sum_all()

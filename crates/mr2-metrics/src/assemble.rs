@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::class_report::{
-    ClassReport, MethodRow, MethodRuns, MetricCell, ReportConfig, SeedRun, SeedSplit,
+    ClassReport, MethodRow, MetricCell, ReportConfig, SameRunSplit, SeedSplit,
 };
-use crate::compare::Comparer;
-use crate::confusion::Confusion;
+use crate::compare::{Comparer, adjust};
 use crate::cross_fit::{SplitSource, cross_fitted, mean_accuracies};
-use crate::error::{Error, check_finite, check_length, check_open_unit};
+use crate::error::{Error, check_open_unit};
 use crate::metric::{Metric, ScoredRun, evaluate};
-use crate::per_class::PerClass;
+use crate::phantom_gain::{ClassGroup, PhantomGain, phantom_gain};
+use crate::runs::{MethodRuns, SeedRun, check_methods};
 use crate::summary::mean_sd;
 use crate::thirds::thirds;
 use crate::worst::{worst_class, worst_decile};
@@ -18,10 +18,10 @@ use crate::worst::{worst_class, worst_decile};
 /// The splits by seed.
 pub(crate) type Splits = BTreeMap<u64, SeedSplit>;
 
-/// A method's runs by seed, counted once.
+/// A method's runs by seed.
 pub(crate) struct Scored<'a> {
     pub name: &'a str,
-    pub runs: BTreeMap<u64, (SeedRun<'a>, ScoredRun)>,
+    pub runs: BTreeMap<u64, ScoredRun<'a>>,
 }
 
 impl ClassReport {
@@ -31,8 +31,9 @@ impl ClassReport {
     /// `reference` alone gives the class-wise report of one method, without comparison.
     ///
     /// # Errors
-    /// A method without runs or with a repeated name or seed, labels that differ between
-    /// runs, a class out of range, a NaN, or settings out of range.
+    /// A method without runs or with a repeated name or seed, labels or numbers of test images
+    /// that differ between runs, counts that contradict each other, a class out of range, a NaN,
+    /// or settings out of range.
     pub fn new(
         reference: &MethodRuns<'_>,
         others: &[MethodRuns<'_>],
@@ -40,12 +41,9 @@ impl ClassReport {
         config: &ReportConfig,
     ) -> Result<Self, Error> {
         check_open_unit("level", config.level)?;
-        let labels = check_methods(reference, others)?;
-        let base = score(reference, classes)?;
-        let others = others
-            .iter()
-            .map(|method| score(method, classes))
-            .collect::<Result<Vec<_>, _>>()?;
+        let class_counts = check_methods(reference, others, classes)?;
+        let base = score(reference);
+        let others: Vec<Scored<'_>> = others.iter().map(score).collect();
         let splits = choose_splits(&base, &others)?;
         let base_row = row(&base, None, &splits, config)?;
         let mut rows = vec![base_row.clone()];
@@ -53,111 +51,43 @@ impl ClassReport {
             let comparer = Comparer::new(method, &base_row, &base, &splits, config)?;
             rows.push(row(method, Some(&comparer), &splits, config)?);
         }
+        adjust(&mut rows[1..])?;
         Ok(Self {
             classes,
-            class_counts: PerClass::from_predictions(labels, labels, classes)?.count,
+            class_counts,
             reference: reference.name.clone(),
             config: config.clone(),
             splits: splits.into_values().collect(),
+            phantom_gains: phantom_gains(&base, config.level)?,
             rows,
         })
     }
 }
 
-/// Refuses methods that can't stand in one table; returns the labels that all runs share.
-fn check_methods<'a>(
-    reference: &MethodRuns<'a>,
-    others: &[MethodRuns<'a>],
-) -> Result<&'a [u32], Error> {
-    let no_runs = |method: &MethodRuns<'_>| Error::NoRuns {
-        method: method.name.clone(),
+/// A method's runs by seed.
+fn score<'a>(method: &'a MethodRuns<'a>) -> Scored<'a> {
+    let scored = |run: &'a SeedRun<'a>| {
+        let accuracies = run.per_class.accuracies();
+        (run.seed, ScoredRun { run, accuracies })
     };
-    let labels = reference
-        .runs
-        .first()
-        .ok_or_else(|| no_runs(reference))?
-        .labels;
-    let mut names = BTreeSet::new();
-    for method in std::iter::once(reference).chain(others) {
-        if !names.insert(&method.name) {
-            return Err(Error::DuplicateMethod {
-                name: method.name.clone(),
-            });
-        }
-        if method.runs.is_empty() {
-            return Err(no_runs(method));
-        }
-        let mut seeds = BTreeSet::new();
-        for run in &method.runs {
-            let (method, seed) = (method.name.clone(), run.seed);
-            if !seeds.insert(seed) {
-                return Err(Error::DuplicateSeed { method, seed });
-            }
-            let in_run = |source| Error::Run {
-                method: method.clone(),
-                seed,
-                source: Box::new(source),
-            };
-            check_length("labels", labels.len(), run.labels.len()).map_err(in_run)?;
-            if let Some(index) = labels.iter().zip(run.labels).position(|(a, b)| a != b) {
-                return Err(Error::DifferentTestSet {
-                    method,
-                    seed,
-                    index,
-                });
-            }
-        }
-    }
-    Ok(labels)
-}
-
-/// Counts a method's runs.
-fn score<'a>(method: &'a MethodRuns<'a>, classes: usize) -> Result<Scored<'a>, Error> {
-    let score_run = |run: &SeedRun<'a>| {
-        check_finite("top5", run.top5)?;
-        check_finite("ece", run.ece)?;
-        let per_class = PerClass::from_predictions(run.labels, run.predictions, classes)?;
-        let confusion = Confusion::from_predictions(run.labels, run.predictions, classes)?;
-        let accuracies = per_class.accuracies();
-        Ok(ScoredRun {
-            per_class,
-            accuracies,
-            confusion,
-            top5: run.top5,
-            ece: run.ece,
-        })
-    };
-    let in_run = |seed, source| Error::Run {
-        method: method.name.clone(),
-        seed,
-        source: Box::new(source),
-    };
-    let runs = method
-        .runs
-        .iter()
-        .map(|run| match score_run(run) {
-            Ok(scored) => Ok((run.seed, (*run, scored))),
-            Err(source) => Err(in_run(run.seed, source)),
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Scored {
+    Scored {
         name: &method.name,
-        runs,
-    })
+        runs: method.runs.iter().map(scored).collect(),
+    }
 }
 
 /// The classes for every seed that occurs, chosen on the reference's other seeds.
 fn choose_splits(base: &Scored<'_>, others: &[Scored<'_>]) -> Result<Splits, Error> {
     let reference_seeds: Vec<u64> = base.runs.keys().copied().collect();
-    let reference_runs: Vec<Vec<Option<f64>>> = base
-        .runs
-        .values()
-        .map(|(_, scored)| scored.accuracies.clone())
-        .collect();
+    let reference_runs = accuracies(base);
     let seeds: BTreeSet<u64> = std::iter::once(base)
         .chain(others)
         .flat_map(|m| m.runs.keys().copied())
         .collect();
+    let worst = |accuracies: &[Option<f64>]| {
+        let what = "images of each class";
+        worst_class(accuracies)?.ok_or(Error::Empty { what, minimum: 1 })
+    };
     let mut splits = Splits::new();
     for seed in seeds {
         let own = reference_seeds.iter().position(|&other| other == seed);
@@ -166,15 +96,40 @@ fn choose_splits(base: &Scored<'_>, others: &[Scored<'_>]) -> Result<Splits, Err
             seed,
             source: reference.source,
             thirds: thirds(&reference.accuracy)?,
-            worst_class: worst_class(&reference.accuracy)?.ok_or(Error::Empty {
-                what: "labels",
-                minimum: 1,
-            })?,
+            worst_class: worst(&reference.accuracy)?,
             worst_decile: worst_decile(&reference.accuracy)?,
+            same_run: match base.runs.get(&seed) {
+                Some(ScoredRun { accuracies, .. }) => Some(SameRunSplit {
+                    thirds: thirds(accuracies)?,
+                    worst_class: worst(accuracies)?,
+                }),
+                None => None,
+            },
         };
         splits.insert(seed, split);
     }
     Ok(splits)
+}
+
+/// Per-class accuracies of a method's runs, ascending by seed.
+fn accuracies(method: &Scored<'_>) -> Vec<Vec<Option<f64>>> {
+    let runs = method.runs.values();
+    runs.map(|run| run.accuracies.clone()).collect()
+}
+
+/// The reference's phantom gain on every group that there is.
+fn phantom_gains(
+    base: &Scored<'_>,
+    level: f64,
+) -> Result<BTreeMap<ClassGroup, PhantomGain>, Error> {
+    let runs = accuracies(base);
+    let mut gains = BTreeMap::new();
+    for group in ClassGroup::ALL {
+        if let Some(gain) = phantom_gain(&runs, group, level)? {
+            gains.insert(group, gain);
+        }
+    }
+    Ok(gains)
 }
 
 /// One method's row; the reference's own has no `comparer`.
@@ -190,7 +145,7 @@ fn row(
         let per_seed = method
             .runs
             .iter()
-            .map(|(seed, (_, run))| evaluate(metric, run, &splits[seed], config.cvar_alpha))
+            .map(|(seed, run)| evaluate(metric, run, &splits[seed], config.cvar_alpha))
             .collect::<Result<Option<Vec<f64>>, _>>();
         let Some(per_seed) = per_seed? else { continue };
         let summary = mean_sd(&per_seed)?;
@@ -216,7 +171,7 @@ fn row(
     let accuracies: Vec<&[Option<f64>]> = method
         .runs
         .values()
-        .map(|(_, run)| run.accuracies.as_slice())
+        .map(|run| run.accuracies.as_slice())
         .collect();
     Ok(MethodRow {
         name: method.name.to_owned(),

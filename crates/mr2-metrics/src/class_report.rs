@@ -8,46 +8,9 @@ use crate::bootstrap::{BootstrapConfig, BootstrapInterval};
 use crate::cross_fit::SplitSource;
 use crate::metric::Metric;
 use crate::paired::PairedDifference;
+use crate::phantom_gain::{ClassGroup, PhantomGain};
 use crate::thirds::Thirds;
 use crate::verdict::Verdict;
-
-/// One trained network on the test images.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SeedRun<'a> {
-    /// The seed that pairs it with the other methods' runs.
-    pub seed: u64,
-    /// The class of every test image.
-    pub labels: &'a [u32],
-    /// The predicted class of every test image.
-    pub predictions: &'a [u32],
-    /// Top-5 accuracy, where scores are at hand ([`top_k`](fn@crate::top_k)).
-    pub top5: Option<f64>,
-    /// Expected calibration error, where probabilities are at hand
-    /// ([`calibration`](fn@crate::calibration)).
-    pub ece: Option<f64>,
-}
-
-impl<'a> SeedRun<'a> {
-    /// A run of which only labels and predictions are known.
-    pub fn new(seed: u64, labels: &'a [u32], predictions: &'a [u32]) -> Self {
-        Self {
-            seed,
-            labels,
-            predictions,
-            top5: None,
-            ece: None,
-        }
-    }
-}
-
-/// All runs of one method.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MethodRuns<'a> {
-    /// Its name in the table.
-    pub name: String,
-    /// Its runs, one per seed.
-    pub runs: Vec<SeedRun<'a>>,
-}
 
 /// The choices behind a report's numbers; saved with them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +40,18 @@ impl ReportConfig {
     }
 }
 
+/// The classes that the reference's own run with a seed would choose for that seed: thirds and
+/// worst class as papers choose them. Optimistic: on the hard classes anything compared with
+/// that run looks better than it is, on the easy ones worse ([`phantom_gain`](fn@crate::phantom_gain)
+/// is by how much).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SameRunSplit {
+    /// The thirds; `None` for fewer than three classes with images.
+    pub thirds: Option<Thirds>,
+    /// The worst class.
+    pub worst_class: usize,
+}
+
 /// The classes on which every method's run with one seed is scored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SeedSplit {
@@ -90,6 +65,9 @@ pub struct SeedSplit {
     pub worst_class: usize,
     /// The worst tenth of the classes.
     pub worst_decile: Vec<usize>,
+    /// The classes of the metrics that are [chosen on the same run](Metric::is_same_run);
+    /// `None` where the reference has no run with this seed.
+    pub same_run: Option<SameRunSplit>,
 }
 
 /// A method against the reference on one metric.
@@ -97,10 +75,17 @@ pub struct SeedSplit {
 pub struct Comparison {
     /// Paired difference over the seeds that both have.
     pub paired: PairedDifference,
-    /// What it allows one to say.
+    /// What it allows one to say, looked at alone.
     pub verdict: Verdict,
+    /// Its p adjusted by [Holm](fn@crate::holm) for the number of methods that have one on this
+    /// metric; `None` where it has none.
+    pub holm_p: Option<f64>,
+    /// What it allows one to say as one of those methods: better or worse where
+    /// [`Comparison::holm_p`] is at or below 1 − level.
+    pub holm_verdict: Verdict,
     /// The interval over test images of the same mean difference, classes as chosen; `None`
-    /// if not asked for, or if the metric is no sum over images.
+    /// if not asked for, if the metric is no sum over images, or if the images of a run that is
+    /// compared are not known.
     pub image_bootstrap: Option<BootstrapInterval>,
 }
 
@@ -155,6 +140,9 @@ pub struct ClassReport {
     pub config: ReportConfig,
     /// The classes chosen for every seed, ascending by seed.
     pub splits: Vec<SeedSplit>,
+    /// What a fresh run of the reference seems to gain over the run that chose the classes, for
+    /// the groups that there are; empty for one run.
+    pub phantom_gains: BTreeMap<ClassGroup, PhantomGain>,
     /// The methods.
     pub rows: Vec<MethodRow>,
 }

@@ -6,9 +6,10 @@ use crate::assemble::{Scored, Splits};
 use crate::bootstrap::{BootstrapConfig, BootstrapInterval, bootstrap_sums};
 use crate::class_report::{Comparison, MethodRow, ReportConfig};
 use crate::error::Error;
+use crate::holm::holm;
 use crate::metric::{Metric, image_weights};
 use crate::paired::paired_interval;
-use crate::verdict::verdict;
+use crate::verdict::{adjusted_verdict, verdict};
 
 /// A method's comparison with the reference over the seeds that both have.
 pub(crate) struct Comparer<'a> {
@@ -59,14 +60,32 @@ impl<'a> Comparer<'a> {
         let paired = paired_interval(&own, &other, self.level)?;
         Ok(Some(Comparison {
             verdict: verdict(&paired, metric.direction()),
+            holm_p: paired.p,
+            holm_verdict: adjusted_verdict(&paired, paired.p, metric.direction()),
             paired,
             image_bootstrap: self.over_images.get(&metric).copied(),
         }))
     }
 }
 
+/// Adjusts every metric's p for the number of rows compared on it.
+pub(crate) fn adjust(rows: &mut [MethodRow]) -> Result<(), Error> {
+    for metric in Metric::ALL {
+        let mut compared: Vec<&mut Comparison> = rows
+            .iter_mut()
+            .filter_map(|row| row.metrics.get_mut(&metric)?.against_reference.as_mut())
+            .collect();
+        let p: Vec<Option<f64>> = compared.iter().map(|one| one.paired.p).collect();
+        for (one, adjusted) in compared.iter_mut().zip(holm(&p)?) {
+            one.holm_p = adjusted;
+            one.holm_verdict = adjusted_verdict(&one.paired, adjusted, metric.direction());
+        }
+    }
+    Ok(())
+}
+
 /// The intervals over test images of the mean differences over the shared seeds, for every
-/// metric that is a sum over images.
+/// metric that is a sum over images; none where a run's images are not known.
 fn over_images(
     method: &Scored<'_>,
     base: &Scored<'_>,
@@ -82,8 +101,11 @@ fn over_images(
         .filter(|seed| base.runs.contains_key(seed))
         .collect();
     for seed in &shared {
-        let ((own, scored), (other, _)) = (&method.runs[seed], &base.runs[seed]);
-        let count = &scored.per_class.count;
+        let (own, other) = (method.runs[seed].run, base.runs[seed].run);
+        let count = &own.per_class.count;
+        let (Some(own), Some(other)) = (own.images, other.images) else {
+            return Ok(BTreeMap::new());
+        };
         test_set = Some((own.labels, count.len()));
         for metric in Metric::ALL {
             let Some(weights) = image_weights(metric, count, &splits[seed]) else {

@@ -85,6 +85,42 @@ pub enum Error {
         /// The first image where they differ.
         index: usize,
     },
+    /// Runs that are to be compared were evaluated on different numbers of images.
+    #[error(
+        "{method}, seed {seed}: {got} images of class {class}, where the first run has \
+         {expected}; only runs evaluated on the same test images can be compared"
+    )]
+    DifferentCounts {
+        /// The method whose run differs.
+        method: String,
+        /// The seed of that run.
+        seed: u64,
+        /// The first class where they differ.
+        class: usize,
+        /// Its images in the first run.
+        expected: u64,
+        /// Its images in this run.
+        got: u64,
+    },
+    /// A class with more correct images than images.
+    #[error("class {class}: {correct} correct images of {count}; expected at most {count}")]
+    MoreCorrectThanImages {
+        /// The class.
+        class: usize,
+        /// Its correct images.
+        correct: u64,
+        /// Its images.
+        count: u64,
+    },
+    /// The counts of a run are not those of its labels and predictions.
+    #[error(
+        "class {class}: per_class does not count the labels and predictions in images; make the \
+         run with SeedRun::new"
+    )]
+    CountsOfOtherImages {
+        /// The first class where they differ.
+        class: usize,
+    },
     /// A method lists one seed twice.
     #[error("{method}: seed {seed} is listed twice; give each seed of a method once")]
     DuplicateSeed {

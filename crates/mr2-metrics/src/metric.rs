@@ -5,9 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::class_report::SeedSplit;
-use crate::confusion::Confusion;
 use crate::error::Error;
-use crate::per_class::{PerClass, group_accuracy};
+use crate::per_class::group_accuracy;
+use crate::runs::SeedRun;
 use crate::verdict::Direction;
 use crate::worst::{cvar, own_minimum};
 
@@ -41,11 +41,21 @@ pub enum Metric {
     Top5,
     /// Expected calibration error.
     Ece,
+    /// Mean accuracy of the third that is easiest in the reference's run with the same seed: as
+    /// papers have it, and pessimistic for whatever is compared with that run.
+    EasySameRun,
+    /// Mean accuracy of the third that is hardest in the reference's run with the same seed: as
+    /// papers have it, and optimistic. A fresh run of the reference itself gains on it
+    /// ([`phantom_gain`](fn@crate::phantom_gain)).
+    HardSameRun,
+    /// Accuracy of the class that is worst in the reference's run with the same seed; optimistic
+    /// as [`Metric::HardSameRun`] is, and more so.
+    WorstClassSameRun,
 }
 
 impl Metric {
     /// Every metric, in the order of the table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Overall,
         Self::Easy,
         Self::Medium,
@@ -59,6 +69,9 @@ impl Metric {
         Self::MacroF1,
         Self::Top5,
         Self::Ece,
+        Self::EasySameRun,
+        Self::HardSameRun,
+        Self::WorstClassSameRun,
     ];
 
     /// The heading of the column.
@@ -77,6 +90,9 @@ impl Metric {
             Self::MacroF1 => "macro-F1",
             Self::Top5 => "top-5",
             Self::Ece => "ECE",
+            Self::EasySameRun => "easy (same run)",
+            Self::HardSameRun => "hard (same run)",
+            Self::WorstClassSameRun => "worst class (same run)",
         }
     }
 
@@ -94,6 +110,14 @@ impl Metric {
         use Metric::{Easy, Gap, Hard, Medium, WorstClass, WorstDecile};
         matches!(self, Easy | Medium | Hard | Gap | WorstClass | WorstDecile)
     }
+
+    /// Whether its classes are chosen on the reference run with the same seed, the one that is
+    /// compared, so that differences on it are no estimate of a method's gain. A method has
+    /// these metrics only if the reference has all of its seeds.
+    pub fn is_same_run(self) -> bool {
+        use Metric::{EasySameRun, HardSameRun, WorstClassSameRun};
+        matches!(self, EasySameRun | HardSameRun | WorstClassSameRun)
+    }
 }
 
 impl fmt::Display for Metric {
@@ -104,39 +128,42 @@ impl fmt::Display for Metric {
 
 /// A run as the metrics see it.
 #[derive(Debug, Clone)]
-pub(crate) struct ScoredRun {
-    pub per_class: PerClass,
+pub(crate) struct ScoredRun<'a> {
+    pub run: &'a SeedRun<'a>,
     pub accuracies: Vec<Option<f64>>,
-    pub confusion: Confusion,
-    pub top5: Option<f64>,
-    pub ece: Option<f64>,
 }
 
 /// The metric of a run on the classes of `split`; `None` where it is not defined or not known.
 pub(crate) fn evaluate(
     metric: Metric,
-    run: &ScoredRun,
+    scored: &ScoredRun<'_>,
     split: &SeedSplit,
     cvar_alpha: f64,
 ) -> Result<Option<f64>, Error> {
-    let mean = |group: &[usize]| group_accuracy(&run.accuracies, group);
+    let ScoredRun { run, accuracies } = scored;
+    let mean = |group: &[usize]| group_accuracy(accuracies, group);
     let thirds = split.thirds.as_ref();
+    let same_run = split.same_run.as_ref();
+    let same_thirds = same_run.and_then(|split| split.thirds.as_ref());
     Ok(match metric {
         Metric::Overall => run.per_class.overall(),
         Metric::MeanRecall => run.per_class.mean_recall(),
-        Metric::MacroF1 => run.confusion.macro_f1(),
+        Metric::MacroF1 => run.macro_f1,
         Metric::Easy => thirds.and_then(|thirds| mean(&thirds.easy)),
         Metric::Medium => thirds.and_then(|thirds| mean(&thirds.medium)),
         Metric::Hard => thirds.and_then(|thirds| mean(&thirds.hard)),
         Metric::Gap => thirds
             .and_then(|thirds| mean(&thirds.easy).zip(mean(&thirds.hard)))
             .map(|(easy, hard)| easy - hard),
-        Metric::WorstClass => run.accuracies[split.worst_class],
+        Metric::WorstClass => accuracies[split.worst_class],
         Metric::WorstDecile => mean(&split.worst_decile),
-        Metric::OwnMinimum => own_minimum(&run.accuracies)?,
-        Metric::Cvar => cvar(&run.accuracies, cvar_alpha)?,
+        Metric::OwnMinimum => own_minimum(accuracies)?,
+        Metric::Cvar => cvar(accuracies, cvar_alpha)?,
         Metric::Top5 => run.top5,
         Metric::Ece => run.ece,
+        Metric::EasySameRun => same_thirds.and_then(|thirds| mean(&thirds.easy)),
+        Metric::HardSameRun => same_thirds.and_then(|thirds| mean(&thirds.hard)),
+        Metric::WorstClassSameRun => same_run.and_then(|split| accuracies[split.worst_class]),
     })
 }
 
@@ -153,6 +180,8 @@ pub fn image_weights(metric: Metric, count: &[u64], split: &SeedSplit) -> Option
     };
     let every_class: Vec<usize> = (0..count.len()).collect();
     let thirds = split.thirds.as_ref();
+    let same_run = split.same_run.as_ref();
+    let same_thirds = || same_run.and_then(|split| split.thirds.as_ref());
     match metric {
         Metric::Overall => {
             let total: u64 = count.iter().sum();
@@ -168,6 +197,9 @@ pub fn image_weights(metric: Metric, count: &[u64], split: &SeedSplit) -> Option
         }
         Metric::WorstClass => add(&[split.worst_class], 1.0),
         Metric::WorstDecile => add(&split.worst_decile, 1.0),
+        Metric::EasySameRun => add(&same_thirds()?.easy, 1.0),
+        Metric::HardSameRun => add(&same_thirds()?.hard, 1.0),
+        Metric::WorstClassSameRun => add(&[same_run?.worst_class], 1.0),
         Metric::MacroF1 | Metric::OwnMinimum | Metric::Cvar | Metric::Top5 | Metric::Ece => {
             return None;
         }
@@ -179,6 +211,7 @@ pub fn image_weights(metric: Metric, count: &[u64], split: &SeedSplit) -> Option
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::class_report::SameRunSplit;
     use crate::cross_fit::SplitSource;
     use crate::thirds::thirds;
 
@@ -186,22 +219,23 @@ mod tests {
     fn image_weights_add_up_to_the_metric() {
         let labels = [0, 0, 1, 1, 1, 3, 3, 4, 4, 4, 4];
         let predictions = [0, 1, 1, 1, 0, 3, 3, 4, 0, 1, 4];
-        let per_class = PerClass::from_predictions(&labels, &predictions, 5).unwrap();
-        let accuracies = per_class.accuracies();
-        let confusion = Confusion::from_predictions(&labels, &predictions, 5).unwrap();
-        let run = ScoredRun {
-            per_class,
+        let run = SeedRun::new(0, &labels, &predictions, 5).unwrap();
+        let accuracies = run.per_class.accuracies();
+        let thirds = thirds(&accuracies).unwrap();
+        let scored = ScoredRun {
+            run: &run,
             accuracies,
-            confusion,
-            top5: None,
-            ece: None,
         };
         let split = SeedSplit {
             seed: 0,
             source: SplitSource::CrossFitted,
-            thirds: thirds(&run.accuracies).unwrap(),
+            thirds: thirds.clone(),
             worst_class: 0,
             worst_decile: vec![0, 2],
+            same_run: Some(SameRunSplit {
+                thirds,
+                worst_class: 4,
+            }),
         };
         let mut sums = 0;
         for metric in Metric::ALL {
@@ -213,7 +247,7 @@ mod tests {
                 .zip(&weights)
                 .map(|(&c, weight)| c as f64 * weight)
                 .sum();
-            let value = evaluate(metric, &run, &split, 0.1).unwrap().unwrap();
+            let value = evaluate(metric, &scored, &split, 0.1).unwrap().unwrap();
             assert!(
                 (sum - value).abs() < 1e-12,
                 "{metric}: {sum} against {value}"
@@ -221,8 +255,8 @@ mod tests {
             sums += 1;
         }
         assert_eq!(
-            sums, 8,
-            "overall, mean recall, thirds, gap, worst class and decile"
+            sums, 11,
+            "overall, mean recall, thirds, gap, worst class and decile, three of the same run"
         );
     }
 }

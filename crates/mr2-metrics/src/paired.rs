@@ -1,14 +1,10 @@
 //! Paired difference of two methods over seeds, with Student's t interval.
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::error::{Error, check_finite, check_length, check_open_unit};
+use crate::student::{ROUNDING, student_test};
 use crate::summary::mean_sd;
-
-/// Differences and spreads smaller than this share of the largest value are rounding of equal
-/// numbers: the same counts averaged in another order.
-const ROUNDING: f64 = 1e-12;
 
 /// Two ends of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,11 +32,15 @@ pub struct PairedDifference {
     /// same difference, which leaves no spread to estimate: accuracies come in steps of one
     /// image, so two equal differences are often a coincidence and never a certainty.
     pub interval: Option<Interval>,
+    /// Two-sided p of the paired t-test of no difference; `None` exactly where there is no
+    /// interval. It is below 1 − `level` exactly where the interval excludes 0, and not
+    /// corrected for the number of tests ([`holm`](fn@crate::holm)).
+    pub p: Option<f64>,
     /// Whether the difference is exactly 0 in every seed.
     pub identical: bool,
 }
 
-/// Paired Student's t interval of the mean of `method[i] − reference[i]`, where position i is
+/// Paired Student's t interval and p of the mean of `method[i] − reference[i]`, where position i is
 /// the same seed in both.
 ///
 /// ```
@@ -75,29 +75,15 @@ pub fn paired_interval(
     };
     let differences: Vec<f64> = method.iter().zip(reference).map(difference).collect();
     let summary = mean_sd(&differences)?;
-    let interval = summary.sd.filter(|&sd| sd > rounding).map(|sd| {
-        let half = student_quantile(summary.n - 1, level) * sd / (summary.n as f64).sqrt();
-        Interval {
-            low: summary.mean - half,
-            high: summary.mean + half,
-        }
-    });
+    let test = student_test(&summary, rounding, level);
     Ok(PairedDifference {
         mean: summary.mean,
         sd: summary.sd,
         n: summary.n,
         level,
-        interval,
+        interval: test.as_ref().map(|test| test.interval),
+        p: test.map(|test| test.p),
         identical: differences.iter().all(|&difference| difference == 0.0),
         differences,
     })
-}
-
-/// The t for which a Student variable lies in [−t, t] with probability `level`.
-fn student_quantile(degrees: usize, level: f64) -> f64 {
-    match StudentsT::new(0.0, 1.0, degrees as f64) {
-        Ok(student) => student.inverse_cdf(0.5 + level / 2.0),
-        // Only zero degrees of freedom are refused, and there is no interval for one seed.
-        Err(_) => f64::INFINITY,
-    }
 }

@@ -26,11 +26,11 @@ pub enum Direction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Verdict {
-    /// The interval excludes 0 on the good side.
+    /// The interval excludes 0 on the good side, or the adjusted p is small.
     Better,
-    /// The interval excludes 0 on the bad side.
+    /// The same on the bad side.
     Worse,
-    /// The interval holds 0, or there is none.
+    /// The interval holds 0, or the adjusted p is large, or there is none.
     Undecided {
         /// Number of seeds.
         n: usize,
@@ -60,6 +60,26 @@ pub fn verdict(paired: &PairedDifference, direction: Direction) -> Verdict {
         _ if paired.identical => Verdict::Identical,
         Some(interval) if interval.low > 0.0 => better_above,
         Some(interval) if interval.high < 0.0 => better_below,
+        _ => Verdict::Undecided { n: paired.n },
+    }
+}
+
+/// The verdict that the difference allows as one of several, by its p adjusted for their number
+/// ([`holm`](fn@crate::holm)): decided at or below 1 − the level of its interval.
+pub fn adjusted_verdict(
+    paired: &PairedDifference,
+    adjusted_p: Option<f64>,
+    direction: Direction,
+) -> Verdict {
+    let decided = adjusted_p.is_some_and(|p| p <= 1.0 - paired.level);
+    let gain = match direction {
+        Direction::HigherIsBetter => paired.mean,
+        Direction::LowerIsBetter => -paired.mean,
+    };
+    match decided {
+        _ if paired.identical => Verdict::Identical,
+        true if gain > 0.0 => Verdict::Better,
+        true if gain < 0.0 => Verdict::Worse,
         _ => Verdict::Undecided { n: paired.n },
     }
 }

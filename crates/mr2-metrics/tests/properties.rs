@@ -3,7 +3,7 @@
 
 use mr2_metrics::{
     BootstrapConfig, ClassReport, Confusion, MethodRuns, Metric, PerClass, ReportConfig, SeedRun,
-    arg_max, bootstrap_sums, calibration, cross_fitted, cvar, hardest_first, own_minimum,
+    arg_max, bootstrap_sums, calibration, cross_fitted, cvar, hardest_first, holm, own_minimum,
     paired_interval, softmax, spearman, spearman_permutation_p, thirds, top_k, worst_class,
     worst_decile,
 };
@@ -59,9 +59,15 @@ fn several_runs(runs: usize) -> impl Strategy<Value = (usize, Vec<u32>, Vec<Vec<
     })
 }
 
-fn method<'a>(name: &str, labels: &'a [u32], predictions: &'a [Vec<u32>]) -> MethodRuns<'a> {
-    let run =
-        |(seed, predictions): (usize, &'a Vec<u32>)| SeedRun::new(seed as u64, labels, predictions);
+fn method<'a>(
+    name: &str,
+    labels: &'a [u32],
+    predictions: &'a [Vec<u32>],
+    classes: usize,
+) -> MethodRuns<'a> {
+    let run = |(seed, predictions): (usize, &'a Vec<u32>)| {
+        SeedRun::new(seed as u64, labels, predictions, classes).unwrap()
+    };
     MethodRuns {
         name: name.into(),
         runs: predictions.iter().enumerate().map(run).collect(),
@@ -188,10 +194,47 @@ proptest! {
         prop_assert_eq!(forth.mean, -back.mean);
         prop_assert_eq!(forth.identical, a == b);
         prop_assert_eq!(forth.interval.is_some(), back.interval.is_some());
+        prop_assert_eq!(forth.p.is_some(), forth.interval.is_some());
+        prop_assert_eq!(forth.p, back.p);
+        if let (Some(p), Some(interval)) = (forth.p, forth.interval) {
+            let excludes = interval.low > 0.0 || interval.high < 0.0;
+            prop_assert!((0.0..=1.0).contains(&p));
+            // At the edge, quantile and p round differently.
+            prop_assert!(excludes == (p < 1.0 - level) || (p - 1.0 + level).abs() < 1e-9);
+        }
         if let (Some(forth), Some(back)) = (forth.interval, back.interval) {
             prop_assert!((forth.low + back.high).abs() < 1e-9);
             prop_assert!(forth.low < forth.high);
         }
+    }
+
+    #[test]
+    fn holm_raises_p_keeps_its_order_and_looks_at_values_only(values in prop::collection::vec(
+        prop::option::of((0u16..=40).prop_map(|p| f64::from(p) / 40.0)), 0..20), turn in 0usize..20)
+    {
+        let adjusted = holm(&values).unwrap();
+        let tests = values.iter().flatten().count() as f64;
+        for (a, (raw_a, adjusted_a)) in values.iter().zip(&adjusted).enumerate() {
+            prop_assert_eq!(raw_a.is_some(), adjusted_a.is_some());
+            let (Some(raw_a), Some(adjusted_a)) = (raw_a, adjusted_a) else { continue };
+            prop_assert!(raw_a <= adjusted_a && *adjusted_a <= (tests * raw_a).min(1.0));
+            for (raw_b, adjusted_b) in values.iter().zip(&adjusted).skip(a + 1) {
+                let (Some(raw_b), Some(adjusted_b)) = (raw_b, adjusted_b) else { continue };
+                prop_assert!(raw_a > raw_b || adjusted_a <= adjusted_b);
+                prop_assert!(raw_a < raw_b || adjusted_a >= adjusted_b);
+            }
+        }
+        let turned = |list: &[Option<f64>]| {
+            let mut list = list.to_vec();
+            list.reverse();
+            let by = turn % list.len().max(1);
+            list.rotate_left(by);
+            list
+        };
+        prop_assert_eq!(holm(&turned(&values)).unwrap(), turned(&adjusted));
+        let without: Vec<Option<f64>> = values.iter().copied().filter(Option::is_some).collect();
+        let kept: Vec<Option<f64>> = adjusted.into_iter().filter(Option::is_some).collect();
+        prop_assert_eq!(holm(&without).unwrap(), kept);
     }
 
     #[test]
@@ -218,8 +261,8 @@ proptest! {
 
     #[test]
     fn reports_survive_json_and_stay_in_range((classes, labels, runs) in several_runs(5)) {
-        let reference = method("a", &labels, &runs[..3]);
-        let other = method("b", &labels, &runs[3..]);
+        let reference = method("a", &labels, &runs[..3], classes);
+        let other = method("b", &labels, &runs[3..], classes);
         let config = ReportConfig {
             bootstrap: Some(BootstrapConfig { resamples: 20, level: 0.95, seed: 1 }),
             ..ReportConfig::standard()

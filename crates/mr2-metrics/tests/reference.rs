@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use mr2_metrics::{
-    BootstrapConfig, ClassReport, Confusion, ECE_BINS, Interval, MethodRuns, Metric, PerClass,
-    ReportConfig, SeedRun, SplitSource, arg_max, calibration, cvar, hardest_first, paired_interval,
-    softmax, spearman, spearman_permutation_p, thirds, top_k, worst_class, worst_decile,
+    BootstrapConfig, ClassGroup, ClassReport, Confusion, ECE_BINS, Interval, MethodRuns, Metric,
+    PerClass, ReportConfig, SeedRun, SplitSource, arg_max, calibration, cvar, hardest_first, holm,
+    paired_interval, phantom_gain, softmax, spearman, spearman_permutation_p, thirds, top_k,
+    worst_class, worst_decile,
 };
 use serde::Deserialize;
 
@@ -27,6 +28,8 @@ struct Fixture {
     splits: Vec<SplitCase>,
     tails: Vec<TailCase>,
     report: ReportCase,
+    holm: Vec<HolmCase>,
+    phantom: Vec<PhantomCase>,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +52,29 @@ struct IntervalCase {
     method: Vec<f64>,
     reference: Vec<f64>,
     level: f64,
+    mean: f64,
+    sd: f64,
+    low: f64,
+    high: f64,
+    p: f64,
+}
+
+#[derive(Deserialize)]
+struct HolmCase {
+    p: Vec<Option<f64>>,
+    adjusted: Vec<Option<f64>>,
+}
+
+#[derive(Deserialize)]
+struct PhantomCase {
+    runs: Vec<Vec<Option<f64>>>,
+    level: f64,
+    gains: BTreeMap<ClassGroup, GainCase>,
+}
+
+#[derive(Deserialize)]
+struct GainCase {
+    per_run: Vec<f64>,
     mean: f64,
     sd: f64,
     low: f64,
@@ -92,6 +118,7 @@ struct Difference {
     mean: f64,
     low: f64,
     high: f64,
+    p: f64,
 }
 
 #[derive(Deserialize)]
@@ -156,6 +183,39 @@ fn paired_intervals_equal_scipy() {
         close(paired.sd.unwrap(), case.sd, SUMS);
         close(interval.low, case.low, QUANTILE);
         close(interval.high, case.high, QUANTILE);
+        close(paired.p.unwrap(), case.p, SUMS);
+    }
+}
+
+#[test]
+fn adjusted_p_equal_holm_as_bonferroni_on_what_is_left() {
+    for case in fixture().holm {
+        let adjusted = holm(&case.p).unwrap();
+        for (got, expected) in adjusted.iter().zip(&case.adjusted) {
+            assert_eq!(got.is_some(), expected.is_some());
+            close(got.unwrap_or(0.0), expected.unwrap_or(0.0), SUMS);
+        }
+    }
+}
+
+#[test]
+fn phantom_gains_equal_numpy() {
+    for case in fixture().phantom {
+        assert_eq!(case.gains.len(), ClassGroup::ALL.len());
+        for (group, expected) in case.gains {
+            let gain = phantom_gain(&case.runs, group, case.level)
+                .unwrap()
+                .unwrap();
+            assert_eq!(gain.n, case.runs.len());
+            for (&got, expected) in gain.per_run.iter().zip(expected.per_run) {
+                close(got, expected, SUMS);
+            }
+            let interval = gain.interval.unwrap();
+            close(gain.mean, expected.mean, SUMS);
+            close(gain.sd, expected.sd, SUMS);
+            close(interval.low, expected.low, QUANTILE);
+            close(interval.high, expected.high, QUANTILE);
+        }
     }
 }
 
@@ -196,7 +256,8 @@ fn cvar_equals_its_variational_form() {
 }
 
 fn method<'a>(name: &str, case: &'a ReportCase, predictions: &'a [Vec<u32>]) -> MethodRuns<'a> {
-    let run = |(&seed, predictions)| SeedRun::new(seed, &case.labels, predictions);
+    let run =
+        |(&seed, predictions)| SeedRun::new(seed, &case.labels, predictions, case.classes).unwrap();
     let runs = case
         .seeds
         .iter()
@@ -256,6 +317,7 @@ fn the_class_report_equals_an_independent_table() {
         let paired = &cell.against_reference.as_ref().unwrap().paired;
         let interval = paired.interval.unwrap();
         close(paired.mean, expected.mean, SUMS);
+        close(paired.p.unwrap(), expected.p, SUMS);
         close(interval.low, expected.low, QUANTILE);
         close(interval.high, expected.high, QUANTILE);
     }

@@ -2,16 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 use mr2_metrics::{
-    BootstrapConfig, ClassReport, Error, Interval, MethodRuns, Metric, PairedDifference, PerClass,
-    Premise, ReportConfig, SeedRun, SplitSource, Verdict, arg_max, bootstrap_sums, calibration,
-    cross_fitted, cvar, hardest_first, mean_sd, paired_interval, premise, softmax, spearman,
-    spearman_permutation_p, thirds, top_k, verdict,
+    BootstrapConfig, ClassGroup, ClassReport, Error, Interval, MethodRuns, Metric,
+    PairedDifference, PerClass, Premise, ReportConfig, SeedRun, SplitSource, Verdict, arg_max,
+    best_on_test, bootstrap_sums, calibration, cross_fitted, cvar, hardest_first, holm, mean_sd,
+    paired_interval, phantom_gain, premise, softmax, spearman, spearman_permutation_p, thirds,
+    top_k, verdict,
 };
 
 const LABELS: [u32; 6] = [0, 0, 1, 1, 2, 2];
 
 fn method<'a>(name: &str, runs: &[(u64, &'a [u32])]) -> MethodRuns<'a> {
-    let run = |&(seed, predictions)| SeedRun::new(seed, &LABELS, predictions);
+    let run = |&(seed, predictions)| SeedRun::new(seed, &LABELS, predictions, 3).unwrap();
     MethodRuns {
         name: name.into(),
         runs: runs.iter().map(run).collect(),
@@ -142,6 +143,7 @@ fn a_smaller_gap_is_better_and_a_smaller_accuracy_worse() {
             low: -0.04,
             high: -0.01,
         }),
+        p: Some(0.04),
         identical: false,
     };
     assert_eq!(verdict(&below, Metric::Gap.direction()), Verdict::Better);
@@ -164,7 +166,7 @@ fn absent_classes_are_null_and_fewer_than_three_classes_have_no_thirds() {
     let labels = [0, 0, 3, 3];
     let run = MethodRuns {
         name: "ERM".into(),
-        runs: vec![SeedRun::new(0, &labels, &[0, 1, 3, 3])],
+        runs: vec![SeedRun::new(0, &labels, &[0, 1, 3, 3], 4).unwrap()],
     };
     let report = ClassReport::new(&run, &[], 4, &quiet()).unwrap();
     let row = &report.rows[0];
@@ -252,7 +254,7 @@ fn runs_that_cannot_be_compared_are_refused_by_name() {
     let erm = method("ERM", &[(0, &LABELS)]);
     let run = |labels, predictions| MethodRuns {
         name: "ours".into(),
-        runs: vec![SeedRun::new(4, labels, predictions)],
+        runs: vec![SeedRun::new(4, labels, predictions, 3).unwrap()],
     };
     let other_labels = [0, 0, 1, 2, 2, 2];
     assert_eq!(
@@ -265,8 +267,10 @@ fn runs_that_cannot_be_compared_are_refused_by_name() {
         "ours, seed 4: labels: expected 6 values, got 5; pass slices that describe the same items"
     );
     assert_eq!(
-        refused(&erm, &[run(&LABELS, &[0, 0, 1, 1, 2, 3])]),
-        "ours, seed 4: predictions[5] is class 3, but there are 3 classes (0 to 2); check the \
+        SeedRun::new(4, &LABELS, &[0, 0, 1, 1, 2, 3], 3)
+            .unwrap_err()
+            .to_string(),
+        "predictions[5] is class 3, but there are 3 classes (0 to 2); check the \
          number of classes or the data"
     );
     let twice = method("ERM", &[(0, &LABELS), (0, &LABELS)]);
@@ -286,6 +290,9 @@ fn nan_is_refused_everywhere() {
     let nan = [Some(0.5), Some(f64::NAN)];
     let names = |error: Error| assert!(error.to_string().contains("[1] is NaN"), "{error}");
     names(thirds(&nan).unwrap_err());
+    names(holm(&nan).unwrap_err());
+    names(best_on_test(&nan).unwrap_err());
+    names(phantom_gain(&[nan.to_vec()], ClassGroup::Hard, 0.95).unwrap_err());
     names(cvar(&nan, 0.1).unwrap_err());
     names(cross_fitted(&[nan.to_vec()], None).unwrap_err());
     names(premise(&nan, &[Some(0.1); 2], 10, 0).unwrap_err());
@@ -315,6 +322,7 @@ fn settings_and_sizes_out_of_range_are_refused() {
     );
     assert!(message(calibration(&[0], &[2.0, 1.0], 2, 15).unwrap_err()).contains("sum to 3"));
     assert!(message(paired_interval(&[0.5], &[0.5], 1.0).unwrap_err()).contains("level is 1"));
+    assert!(message(holm(&[Some(1.5)]).unwrap_err()).contains("p is 1.5, expected a probability"));
     assert!(message(cvar(&[Some(0.5)], 0.0).unwrap_err()).contains("alpha is 0"));
     assert!(message(top_k(&[0], &[0.5f32], 1, 0).unwrap_err()).contains("k is 0"));
     assert!(message(PerClass::from_predictions(&[], &[], 3).unwrap_err()).contains("empty"));

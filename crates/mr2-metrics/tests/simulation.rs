@@ -2,7 +2,9 @@
 //! known: 20,000 seeded replicates.
 #![allow(clippy::unwrap_used)]
 
-use mr2_metrics::{cross_fitted, group_accuracy, paired_interval, thirds};
+use mr2_metrics::{
+    ClassGroup, PhantomGain, cross_fitted, group_accuracy, paired_interval, phantom_gain, thirds,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -182,5 +184,65 @@ fn intervals_of_the_cross_fitted_hard_third_cover_93_to_97_percent() {
             let coverage = erm_against_erm(10, seeds, class_sd).coverage;
             assert_nominal(coverage, &format!("n = {seeds}, class s.d. {class_sd}"));
         }
+    }
+}
+
+/// Mean phantom gain on a group over the replicates, and how often the 95 % interval holds it.
+fn phantom(class_sd: f64, seed_sd: f64, seeds: usize, group: ClassGroup) -> (f64, f64) {
+    let mut normal = Normal::new(11);
+    let gains: Vec<PhantomGain> = (0..REPLICATES / 10)
+        .map(|_| {
+            let truth: Vec<f64> = (0..99).map(|_| 70.0 + class_sd * normal.draw()).collect();
+            let mut run = || -> Vec<Option<f64>> {
+                let accuracy = |mean| Some(mean + seed_sd * normal.draw());
+                truth.iter().map(accuracy).collect()
+            };
+            let runs: Vec<_> = (0..seeds).map(|_| run()).collect();
+            phantom_gain(&runs, group, 0.95).unwrap().unwrap()
+        })
+        .collect();
+    let n = gains.len() as f64;
+    let mean = gains.iter().map(|gain| gain.mean).sum::<f64>() / n;
+    let holds = |gain: &&PhantomGain| {
+        let interval = gain.interval;
+        interval.is_some_and(|interval| interval.low <= mean && mean <= interval.high)
+    };
+    (mean, gains.iter().filter(holds).count() as f64 / n)
+}
+
+#[test]
+fn fresh_runs_of_the_same_method_gain_on_hard_classes_of_one_run_and_lose_on_easy_ones() {
+    // The mean of the lowest third of normal numbers lies 1.09 standard deviations low.
+    for seeds in [2, 5] {
+        let of = |group| phantom(0.0, SEED_SD, seeds, group).0 / SEED_SD;
+        let (hard, easy) = (of(ClassGroup::Hard), of(ClassGroup::Easy));
+        assert!((hard - 1.08).abs() < 0.02, "{hard}");
+        assert!((easy + 1.08).abs() < 0.02, "{easy}");
+        assert!(of(ClassGroup::Medium).abs() < 0.02);
+        assert!(of(ClassGroup::WorstClass) > 2.3, "the lowest of 99");
+    }
+    let (hard, _) = phantom(12.0, SEED_SD, 3, ClassGroup::Hard);
+    assert!(
+        (0.6..1.0).contains(&hard),
+        "{hard}: as on the same run above"
+    );
+}
+
+#[test]
+fn runs_without_noise_have_no_phantom_gain() {
+    for group in ClassGroup::ALL {
+        assert_eq!(phantom(12.0, 0.0, 3, group).0, 0.0);
+    }
+}
+
+/// The gains share runs, which makes their intervals too wide, not too narrow.
+#[test]
+fn nominal_95_percent_intervals_of_phantom_gains_cover_more() {
+    for (class_sd, seeds) in [(0.0, 3), (12.0, 3), (0.0, 5), (12.0, 5)] {
+        let (_, coverage) = phantom(class_sd, SEED_SD, seeds, ClassGroup::Hard);
+        assert!(
+            (0.95..0.995).contains(&coverage),
+            "n = {seeds}, class s.d. {class_sd}: {coverage}"
+        );
     }
 }

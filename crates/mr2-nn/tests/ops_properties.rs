@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use mr2_nn::ops::{Target, cross_entropy, distance_log1p_sum_exp};
+use mr2_nn::ops::{
+    PairList, Target, cross_entropy, distance_log1p_sum_exp, weighted_distance_log1p_sum_exp,
+};
 use mr2_nn::rng;
 use proptest::prelude::*;
 
@@ -133,6 +135,80 @@ proptest! {
             check_gradient(&x, 30, op);
         }
     }
+
+    #[test]
+    fn sums_with_factors_over_pairs_that_count_for_one_sample_are_differentiable(
+        seed in 0u64..1000,
+        batch in 2usize..12,
+        classes in 1usize..4,
+        mutual in 0usize..6,
+        size in prop_oneof![Just(0.01), Just(1.0), Just(1e4)],
+    ) {
+        let x = normals(seed, &[batch, 5], size);
+        let (first, second) = pairs(&labels(seed, batch, classes));
+        let factor: Vec<f64> = (0..batch as u64).map(|i| 10.0 * rng::uniform(seed, i) + 0.1).collect();
+        let list = PairList {
+            mutual: mutual.min(first.len()),
+            factor: Some(&factor),
+            ..PairList::mutual(&first, &second)
+        };
+        let op = |x: &Tensor| weighted_distance_log1p_sum_exp(x, &list, &scalar(1.0), 2.0);
+        if !first.is_empty() {
+            check_gradient(&x, 30, op);
+        }
+    }
+}
+
+#[test]
+fn a_factor_counts_pairs_as_often_as_listing_them_does() {
+    let x = normals(7, &[4, 3], 1.0);
+    // Three times each pair of sample 0, for it alone; twice the pair of 1 and 2, for both.
+    let (first, second) = ([1, 1, 0, 0, 0, 0, 0, 0], [2, 2, 1, 1, 1, 3, 3, 3]);
+    let often = PairList {
+        mutual: 2,
+        ..PairList::mutual(&first, &second)
+    };
+    let once = PairList {
+        first: &[1, 0, 0],
+        second: &[2, 1, 3],
+        mutual: 1,
+        factor: Some(&[3.0, 2.0, 2.0, 1.0]),
+    };
+    let both = [often, once].map(|list| {
+        let op = |x: &Tensor| weighted_distance_log1p_sum_exp(x, &list, &scalar(2.0), 1.5);
+        let mut all = numbers(&op(&x).unwrap());
+        all.extend(gradient(&x, op));
+        all
+    });
+    assert_eq!(
+        both[0][3], 0.0,
+        "a pair that counts for its first sample only"
+    );
+    for (a, b) in both[0].iter().zip(&both[1]) {
+        assert!((a - b).abs() < 1e-12, "{a} and {b}");
+    }
+}
+
+#[test]
+fn wrong_pair_lists_are_named() {
+    let x = normals(7, &[3, 2], 1.0);
+    let refused = |list: PairList, expected: &str| {
+        let error = weighted_distance_log1p_sum_exp(&x, &list, &scalar(0.0), 1.0).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    let fine = PairList::mutual(&[0], &[1]);
+    let more = PairList { mutual: 2, ..fine };
+    refused(more, "mutual must be at most the number of pairs, 1, got 2");
+    let short = PairList {
+        factor: Some(&[1.0]),
+        ..fine
+    };
+    refused(short, "one entry per sample, 3, got 1");
+    let zero = PairList {
+        factor: Some(&[1.0, 0.0, 1.0]),
+        ..fine
+    };
+    refused(zero, "positive and finite, got 0 for sample 1");
 }
 
 #[test]

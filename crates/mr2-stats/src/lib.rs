@@ -11,6 +11,9 @@
 //! [`ClassStats::snapshot`] gives what losses and logs read; [`exact`] the same of a fixed set.
 //! There is no loop over the classes that a batch lacks, and no gradient passes.
 //!
+//! Of a fixed set, [`class_spread`] says how wide each class is, in features or pixels, and
+//! [`neural_collapse`] how far features and head have collapsed onto the class means.
+//!
 //! ```
 //! use mr2_stats::candle_core::{DType, Device, Tensor};
 //! use mr2_stats::{Centre, ClassStats, Estimator, Pairs, StatsConfig};
@@ -38,11 +41,13 @@
 //! dtype: a moving average with a decay of 0.999 stalls 3e-5 short of its limit in f32.
 
 mod averages;
+mod class_spread;
 mod class_stats;
 mod estimator;
 mod exact;
 mod moments;
 mod moments_cpu;
+mod neural_collapse;
 mod norm;
 mod persist;
 mod segment;
@@ -52,8 +57,10 @@ mod state;
 mod update;
 
 pub use candle_core;
+pub use class_spread::{ClassSpread, class_spread};
 pub use class_stats::ClassStats;
 pub use estimator::{Centre, Estimator, StatsConfig};
 pub use exact::exact;
+pub use neural_collapse::{NeuralCollapse, neural_collapse};
 pub use segment::{NO_SEGMENT, Pairs};
 pub use snapshot::Snapshot;

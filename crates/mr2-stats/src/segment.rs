@@ -111,6 +111,7 @@ impl Groups {
 /// assert_eq!(pairs.present(), [1, 4]);
 /// assert_eq!(pairs.counts(), [1, 3]);
 /// assert_eq!(pairs.segment(), [1, 0, 1, 1]);
+/// assert_eq!(pairs.members(1), [0, 2, 3]);
 /// assert_eq!((pairs.first(), pairs.second()), (&[0, 0, 2][..], &[2, 3, 3][..]));
 /// assert_eq!(pairs.with_positive(), 3);
 /// # Ok::<(), mr2_stats::candle_core::Error>(())
@@ -185,6 +186,14 @@ impl Pairs {
     /// How many kept samples each class in [`Pairs::present`] has.
     pub fn counts(&self) -> &[u32] {
         &self.groups.counts
+    }
+
+    /// The kept samples of the class at `place` in [`Pairs::present`], in the order of the batch.
+    ///
+    /// # Panics
+    /// If there is no such place.
+    pub fn members(&self, place: usize) -> &[u32] {
+        self.groups.group(place)
     }
 
     /// For each sample, the place of its class in [`Pairs::present`], or [`NO_SEGMENT`].

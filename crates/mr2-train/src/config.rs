@@ -1,6 +1,11 @@
 //! The hyperparameters of one run, except for its data and model.
 
-use mr2_nn::optim::{AdamW, AdamWConfig, Optimizer, ParamGroup, Sgd, SgdConfig};
+use candle_core::Var;
+use candle_core::backprop::GradStore;
+use mr2_loss::baselines;
+use mr2_nn::optim::{
+    AdamW, AdamWConfig, Optimizer, ParamGroup, Sgd, SgdConfig, clip_grad_norm, grad_norm,
+};
 use mr2_nn::params::ParamStore;
 use serde::{Deserialize, Serialize};
 
@@ -26,12 +31,19 @@ pub struct TrainConfig {
     pub label_smoothing: f64,
     /// What is minimised.
     pub objective: ObjectiveConfig,
+    /// Where the gradient of a step is taken.
+    pub sharpness: Sharpness,
+    /// When the training images are measured as a fixed set.
+    pub class_measures: ClassMeasures,
     /// Steps from one checkpoint to the next.
     pub checkpoint_every_steps: u64,
     /// Steps from one line of step metrics to the next.
     pub log_every_steps: u64,
     /// Which weights are tested at the end.
     pub select: Select,
+    /// Whether each epoch's record also has the accuracies on the test part, as scripts have it that
+    /// report their best epoch. They are recorded and nothing else: nothing is ever selected by them.
+    pub test_every_epoch: bool,
 }
 
 /// An optimiser with its learning rate.
@@ -81,6 +93,41 @@ pub enum Clip {
     },
 }
 
+/// Where the gradient of a step is taken, whatever the objective.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Sharpness {
+    /// At the weights.
+    Off {},
+    /// Where the loss is worst within a radius: a second pass over the batch, twice the cost.
+    /// `mr2_loss::baselines::Sharpness::Sam`.
+    Sam {
+        /// The radius.
+        rho: f64,
+    },
+    /// The same with a radius in proportion to each weight's size.
+    /// `mr2_loss::baselines::Sharpness::Asam`.
+    Asam {
+        /// The radius.
+        rho: f64,
+        /// Keeps small weights moving.
+        eta: f64,
+    },
+}
+
+/// When m and v of all training images, as they are without augmentation and with the network in evaluation mode, are
+/// measured beside the running statistics. A pass over the training images each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassMeasures {
+    /// Never.
+    Off,
+    /// At the end of the last epoch, and before the first.
+    LastEpoch,
+    /// At the end of every epoch, and before the first.
+    EveryEpoch,
+}
+
 /// Which weights are tested at the end; nothing but validation data can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +136,31 @@ pub enum Select {
     Last,
     /// Those of the epoch with the highest validation accuracy; the earliest of equals.
     BestValidation,
+}
+
+impl Clip {
+    /// Clips the gradients of `params`; returns their norm before.
+    pub(crate) fn apply(
+        &self,
+        params: &[(String, Var)],
+        gradients: &mut GradStore,
+    ) -> candle_core::Result<f64> {
+        match *self {
+            Clip::Off {} => grad_norm(params, gradients),
+            Clip::Norm { max } => clip_grad_norm(params, gradients, max),
+        }
+    }
+}
+
+impl Sharpness {
+    /// Where to look for the worst loss, if anywhere.
+    pub(crate) fn neighbourhood(&self) -> Option<baselines::Sharpness> {
+        match *self {
+            Sharpness::Off {} => None,
+            Sharpness::Sam { rho } => Some(baselines::Sharpness::Sam { rho }),
+            Sharpness::Asam { rho, eta } => Some(baselines::Sharpness::Asam { rho, eta }),
+        }
+    }
 }
 
 impl OptimizerConfig {
@@ -172,6 +244,11 @@ impl TrainConfig {
             let got = self.label_smoothing;
             return refuse("label_smoothing", &format!("must be in [0, 1), got {got}"));
         }
+        if let Some(neighbourhood) = self.sharpness.neighbourhood()
+            && let Err(error) = neighbourhood.check()
+        {
+            return refuse("sharpness", &Error::reason(&error));
+        }
         match self.clip {
             Clip::Norm { max } if !(max.is_finite() && max > 0.0) => refuse(
                 "clip.max",
@@ -200,7 +277,8 @@ mod tests {
             "start_factor": 0.1, "final_factor": 0.0, "update": "every_step"});
         json!({"seed": 1, "epochs": 2, "optimizer": optimizer, "schedule": schedule,
             "clip": {"kind": "off"}, "label_smoothing": 0.0, "objective": objective,
-            "checkpoint_every_steps": 5, "log_every_steps": 1, "select": "last"})
+            "sharpness": {"kind": "asam", "rho": 0.5, "eta": 0.01}, "checkpoint_every_steps": 5,
+            "log_every_steps": 1, "select": "last", "test_every_epoch": false, "class_measures": "off"})
     }
 
     /// Paths of all objects in it, the outermost first.
@@ -228,6 +306,8 @@ mod tests {
             ("clip", json!({"kind": "off"})),
             ("schedule", json!({"kind": "constant"})),
             ("objective", json!({"kind": "erm"})),
+            ("objective", json!({"kind": "balanced_softmax"})),
+            ("sharpness", json!({"kind": "off"})),
         ] {
             let mut config = written();
             config[key] = value;

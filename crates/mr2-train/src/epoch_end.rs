@@ -8,7 +8,7 @@ use mr2_stats::Snapshot;
 
 use crate::error::Result;
 use crate::evaluate::Pass;
-use crate::event::Event;
+use crate::event::{Event, Part};
 use crate::metrics_log::Line;
 use crate::predictions::Predictions;
 use crate::progress::Best;
@@ -24,12 +24,23 @@ impl Run<'_> {
         let validation = match self.job.validation {
             None => None,
             Some(loader) => {
-                (self.observer)(&Event::Evaluating { test: false });
+                (self.observer)(&Event::Evaluating(Part::Validation));
                 let Some(predictions) = self.evaluate(loader, stop)? else {
                     return Ok(false);
                 };
                 Some(predictions)
             }
+        };
+        let mut test_classes = None;
+        if self.job.config.test_every_epoch {
+            (self.observer)(&Event::Evaluating(Part::Test));
+            let Some(predictions) = self.evaluate(self.job.test, stop)? else {
+                return Ok(false);
+            };
+            test_classes = Some(predictions.per_class()?);
+        }
+        let Some(training_set) = self.training_set(stop)? else {
+            return Ok(false);
         };
         let (classes, spread_threshold) = self.class_series()?;
         let counters = &self.progress.counters;
@@ -50,9 +61,11 @@ impl Run<'_> {
             train_classes: counters.per_class.clone(),
             validation_accuracy: validation_classes.as_ref().and_then(|c| c.overall()),
             validation_loss: validation.as_ref().and_then(|p| p.mean_cross_entropy()),
+            test_classes,
             correlations: Correlations::unknown(),
             validation_classes,
             classes,
+            training_set,
             spread_threshold,
             pulls: counters.pulls,
             signs: Vec::new(),
@@ -101,8 +114,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Saves the epoch just recorded if no earlier one was as accurate on validation.
+    /// Saves the epoch just recorded if no earlier one was as accurate on validation; one of a first
+    /// stage can't be tested.
     fn keep_best(&mut self) -> Result<bool> {
+        if self.progress.step <= self.first_stage_steps() {
+            return Ok(false);
+        }
         let accuracy = self
             .history
             .last()
@@ -136,16 +153,20 @@ impl Run<'_> {
             ..
         } = self.statistics.snapshot()?;
         let margins = self.objective.margins()?;
+        let (gamma, spread_threshold) = match margins {
+            Some(margins) => (margins.gamma, margins.spread_threshold),
+            None => (vec![None; self.job.model.classes()], None),
+        };
         let head = self.job.model.head_weight().detach().to_dtype(DType::F64)?;
         let norms = head.sqr()?.sum(1)?.sqrt()?.to_vec1::<f64>()?;
         let series = ClassSeries {
             m: where_known(&m, &has_spread)?,
             v: where_known(&v, &has_spread)?,
             second_moment: where_known(&second_moment, &seen)?,
-            gamma: margins.gamma,
+            gamma,
             head_norm: norms.into_iter().map(Some).collect(),
         };
-        Ok((series, margins.spread_threshold))
+        Ok((series, spread_threshold))
     }
 }
 

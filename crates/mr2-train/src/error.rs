@@ -164,6 +164,11 @@ impl Error {
         }
     }
 
+    /// What an operation of this crate refuses to compute.
+    pub(crate) fn refused(reason: impl Into<String>) -> Error {
+        Error::Tensor(candle_core::Error::Msg(reason.into()))
+    }
+
     pub(crate) fn malformed(path: &Path, reason: impl ToString) -> Error {
         Error::Malformed {
             path: path.to_path_buf(),

@@ -84,7 +84,7 @@ impl<'a> Pass<'a> {
 }
 
 /// Every image once.
-fn check_covers(loader: &Loader) -> Result<()> {
+pub(crate) fn check_covers(loader: &Loader) -> Result<()> {
     let LoaderConfig {
         sampler, drop_last, ..
     } = loader.config();
@@ -118,6 +118,7 @@ pub fn summarise(predictions: &Predictions) -> Result<Evaluated> {
     Ok(Evaluated {
         overall: per_class.overall(),
         class_accuracy: per_class.accuracies(),
+        predicted: Some(predicted(&predictions.predictions, classes)),
         mean_recall: per_class.mean_recall(),
         macro_f1: confusion.macro_f1(),
         top5,
@@ -125,6 +126,17 @@ pub fn summarise(predictions: &Predictions) -> Result<Evaluated> {
         loss: predictions.mean_cross_entropy(),
         per_class,
     })
+}
+
+/// How often each class was predicted.
+fn predicted(predictions: &[u32], classes: usize) -> Vec<u64> {
+    let mut counts = vec![0; classes];
+    for &class in predictions {
+        if let Some(count) = counts.get_mut(class as usize) {
+            *count += 1;
+        }
+    }
+    counts
 }
 
 /// Thirds by the run's own accuracies; `None` below three classes.

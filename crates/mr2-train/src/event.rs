@@ -5,6 +5,19 @@ use std::path::Path;
 use crate::metrics_log::StepRecord;
 use crate::report::EpochRecord;
 
+/// The images of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Those held out of the training set.
+    Validation,
+    /// The test part.
+    Test,
+    /// Another test set, by its name.
+    ExtraTest(&'a str),
+    /// The training images, without augmentation.
+    Training,
+}
+
 /// Something that happened; borrowed, so an observer copies what it keeps.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -26,10 +39,7 @@ pub enum Event<'a> {
         images_per_second: f64,
     },
     /// An evaluation begins.
-    Evaluating {
-        /// Of the test part rather than the validation part.
-        test: bool,
-    },
+    Evaluating(Part<'a>),
     /// An epoch is done.
     Epoch(&'a EpochRecord),
     /// A checkpoint was written.

@@ -1,9 +1,13 @@
 //! The end of a run: the test part, evaluated once, and `result.json`.
 
+use std::collections::BTreeMap;
+
+use mr2_metrics::PerClass;
+
 use crate::config::Select;
 use crate::error::{Error, Result};
 use crate::evaluate::{own_thirds, summarise};
-use crate::event::Event;
+use crate::event::{Event, Part};
 use crate::report::{Correlations, EpochRecord, MeasuredOn, premise};
 use crate::result::{RESULT_FORMAT_VERSION, RunResult, Selected, Warning};
 use crate::run::Run;
@@ -17,8 +21,11 @@ impl Run<'_> {
     /// was saved before, and a resumed one begins with the test.
     pub(crate) fn finish(mut self, stop: &StopFlag) -> Result<Option<RunResult>> {
         let selected = self.select()?;
-        (self.observer)(&Event::Evaluating { test: true });
+        (self.observer)(&Event::Evaluating(Part::Test));
         let Some(predictions) = self.evaluate(self.job.test, stop)? else {
+            return Ok(None);
+        };
+        let Some(extra_tests) = self.extra_tests(stop)? else {
             return Ok(None);
         };
         let test = summarise(&predictions)?;
@@ -41,6 +48,8 @@ impl Run<'_> {
             selected,
             thirds: own_thirds(&test.class_accuracy)?,
             test,
+            extra_tests,
+            diversity: self.diversity,
             validation,
             classes,
             spread_threshold,
@@ -60,6 +69,19 @@ impl Run<'_> {
             .map_err(|e| Error::malformed(&self.dir.file("result.json"), e))?;
         self.dir.write("result.json", &json)?;
         Ok(Some(result))
+    }
+
+    /// Tests on the further test sets; `None` where a stop is asked for on the way.
+    fn extra_tests(&mut self, stop: &StopFlag) -> Result<Option<BTreeMap<String, PerClass>>> {
+        let mut tests = BTreeMap::new();
+        for (name, loader) in self.job.extra_tests {
+            (self.observer)(&Event::Evaluating(Part::ExtraTest(name)));
+            let Some(predictions) = self.evaluate(loader, stop)? else {
+                return Ok(None);
+            };
+            tests.insert(name.clone(), predictions.per_class()?);
+        }
+        Ok(Some(tests))
     }
 
     /// Puts the selected weights into place.

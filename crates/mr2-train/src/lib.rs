@@ -1,15 +1,15 @@
 //! Training, evaluation and checkpoints for class-wise experiments on Candle.
 //!
 //! [`train`] runs a [`Job`] in a [`RunDir`]: the loop is the same for every method, and what
-//! differs is an [`ObjectiveConfig`]. Plain cross-entropy and margin regularisation
-//! (arXiv 2602.00205) are there.
+//! differs is an [`ObjectiveConfig`]: plain cross-entropy, margin regularisation (arXiv 2602.00205)
+//! and its rivals, each with or without sharpness-aware minimisation ([`Sharpness`]).
 //!
 //! - The run folder holds everything that is needed to redo, resume, evaluate and plot the run,
 //!   and nothing in it is ever half-written: [`run_folder`] lists its entries.
 //! - A run that is stopped ([`StopFlag`]), killed or hit by a full disk is resumed
 //!   ([`Start::Resume`]) from its newest usable checkpoint, on the CPU to the same bits.
 //! - [`evaluate()`] and [`load_weights`] change nothing of a run. It reads the test part once,
-//!   after training, and only a validation part can select.
+//!   after training (or records it at each epoch too), and only a validation part can select.
 //! - At the end of each epoch an [`EpochRecord`] has accuracy, spread, margin and head norm of
 //!   every class, and the signs that the method fails on this data.
 //!
@@ -21,8 +21,8 @@
 //! use mr2_nn::params::ParamStore;
 //! use mr2_train::candle_core::{DType, Device};
 //! use mr2_train::{
-//!     Clip, Job, ObjectiveConfig, OptimizerConfig, Outcome, RunDir, ScheduleConfig, Select,
-//!     Start, StopFlag, TrainConfig, train,
+//!     ClassMeasures, Clip, Job, ObjectiveConfig, OptimizerConfig, Outcome, RunDir, ScheduleConfig,
+//!     Select, Sharpness, Start, StopFlag, TrainConfig, train,
 //! };
 //! // Dark and light images, two classes.
 //! let set = |split| -> Result<_, mr2_data::Error> {
@@ -48,19 +48,15 @@
 //!     seed: 0,
 //!     epochs: 8,
 //!     optimizer: OptimizerConfig::Sgd {
-//!         lr: 0.05,
-//!         momentum: 0.9,
-//!         nesterov: true,
-//!         weight_decay: 5e-4,
-//!         decay_norm_and_bias: false,
+//!         lr: 0.05, momentum: 0.9, nesterov: true, weight_decay: 5e-4, decay_norm_and_bias: false,
 //!     },
 //!     schedule: ScheduleConfig::Constant {},
 //!     clip: Clip::Off {},
 //!     label_smoothing: 0.0,
 //!     objective: ObjectiveConfig::Erm {},
-//!     checkpoint_every_steps: 100,
-//!     log_every_steps: 10,
-//!     select: Select::Last,
+//!     sharpness: Sharpness::Off {},
+//!     checkpoint_every_steps: 100, log_every_steps: 10,
+//!     select: Select::Last, test_every_epoch: false, class_measures: ClassMeasures::Off,
 //! };
 //! let folder = tempfile::tempdir()?;
 //! let job = Job {
@@ -70,7 +66,7 @@
 //!     params: &params,
 //!     train: &training,
 //!     validation: None,
-//!     test: &test,
+//!     test: &test, extra_tests: &[], train_once: None, twin: None,
 //!     class_names: training.set().classes(),
 //!     versions: &BTreeMap::new(),
 //! };
@@ -92,6 +88,7 @@ pub mod evaluate;
 pub mod event;
 mod finish;
 mod format_version;
+mod measures;
 pub mod metrics_log;
 pub mod objective;
 pub mod predictions;
@@ -103,6 +100,8 @@ mod run;
 pub mod run_folder;
 mod saved_state;
 mod schedule;
+mod sharpness;
+mod stages;
 mod step;
 mod stop;
 pub mod tensorboard;
@@ -110,10 +109,10 @@ mod train;
 mod weights;
 
 pub use candle_core;
-pub use config::{Clip, OptimizerConfig, Select, TrainConfig};
+pub use config::{ClassMeasures, Clip, OptimizerConfig, Select, Sharpness, TrainConfig};
 pub use error::{Error, Result};
 pub use evaluate::{evaluate, summarise};
-pub use event::Event;
+pub use event::{Event, Part};
 pub use objective::ObjectiveConfig;
 pub use predictions::Predictions;
 pub use report::EpochRecord;
@@ -121,5 +120,5 @@ pub use result::RunResult;
 pub use run_folder::{RunDir, RunState};
 pub use schedule::{ScheduleConfig, Update};
 pub use stop::StopFlag;
-pub use train::{Job, Outcome, Start, train};
+pub use train::{Job, Outcome, Start, Twin, train};
 pub use weights::{LoadedWeights, Weights, load_weights};

@@ -10,7 +10,7 @@ use mr2_nn::graph::{Ctx, Mode};
 use mr2_stats::Pairs;
 
 use crate::error::Result;
-use crate::objective::{StepInput, StepLoss};
+use crate::objective::StepLoss;
 use crate::report::Pulls;
 use crate::run::Run;
 
@@ -28,17 +28,14 @@ impl Run<'_> {
     ) -> Result<Option<Pulls>> {
         let features = Var::from_tensor(&features.detach())?;
         let context = Ctx::new(self.context.device(), self.context.dtype(), Mode::Eval)?;
+        let logits = self.logits(&context, &features)?;
         let StepLoss {
             classification,
             representation,
             ..
-        } = self.objective.loss(&StepInput {
-            batch,
-            features: &features,
-            logits: &self.job.model.head(&context, &features)?,
-            pairs,
-            label_smoothing: self.job.config.label_smoothing,
-        })?;
+        } = self
+            .objective
+            .loss(&self.input(batch, &features, &logits, pairs))?;
         let Some(representation) = representation else {
             return Ok(None);
         };

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use mr2_metrics::{PerClass, PremiseTest, SplitSource, Thirds};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::config::{Select, TrainConfig};
 use crate::error::{Error, Result};
 use crate::format_version;
-use crate::report::{ClassSeries, Correlations, EpochRecord, FailureSign};
+use crate::report::{ClassSeries, Correlations, Diversity, EpochRecord, FailureSign};
 
 /// Version of the schema that this page documents.
 pub const RESULT_FORMAT_VERSION: u32 = 1;
@@ -31,6 +32,11 @@ pub struct RunResult {
     pub selected: Selected,
     /// Results on the test part, evaluated once.
     pub test: Evaluated,
+    /// On each extra test set, by its name: correct and all images of each class.
+    pub extra_tests: BTreeMap<String, PerClass>,
+    /// How much the training images of each class differ before anything is learnt, where `class_measures`
+    /// asks for it.
+    pub diversity: Option<Diversity>,
     /// Thirds of the classes by this run's own test accuracy. With several seeds, choose them on
     /// other runs instead.
     pub thirds: Option<ThirdsResult>,
@@ -79,6 +85,8 @@ pub struct Evaluated {
     pub per_class: PerClass,
     /// Accuracy of each class.
     pub class_accuracy: Vec<Option<f64>>,
+    /// Images that were taken for each class, rightly or not; unknown in older results.
+    pub predicted: Option<Vec<u64>>,
     /// Mean of the classes' accuracies.
     pub mean_recall: Option<f64>,
     /// Mean of the classes' F1.
@@ -144,6 +152,26 @@ impl RunResult {
         let text = fs::read_to_string(&path).map_err(Error::io(&path, "read the result"))?;
         format_version::check(&text, RESULT_FORMAT_VERSION)
             .map_err(|reason| Error::malformed(&path, reason))?;
-        serde_json::from_str(&text).map_err(|e| Error::malformed(&path, e))
+        let mut value: Value =
+            serde_json::from_str(&text).map_err(|e| Error::malformed(&path, e))?;
+        add_later_keys(&mut value);
+        serde_json::from_value(value).map_err(|e| Error::malformed(&path, e))
+    }
+}
+
+/// Keys that have come since the first files of this version, with what those runs had.
+fn add_later_keys(result: &mut Value) {
+    let later = [
+        ("", "extra_tests", json!({})),
+        ("/config", "class_measures", json!("off")),
+        ("/config", "sharpness", json!({"kind": "off"})),
+        ("/config", "test_every_epoch", json!(false)),
+    ];
+    for (place, key, value) in later {
+        // Where there is no such place, the typed pass names what is missing.
+        let object = result.pointer_mut(place).and_then(Value::as_object_mut);
+        if let Some(object) = object {
+            object.entry(key).or_insert(value);
+        }
     }
 }

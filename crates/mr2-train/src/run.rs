@@ -1,7 +1,9 @@
 //! A run under way: the loop over epochs and steps.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
+use candle_core::Tensor;
 use mr2_nn::graph::{Ctx, Mode};
 use mr2_nn::optim::Optimizer;
 use mr2_nn::schedule::Schedule;
@@ -10,12 +12,14 @@ use mr2_stats::{Centre, ClassStats, Estimator, StatsConfig};
 use crate::checkpoint::discard_after;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::measures::diversity;
 use crate::metrics_log::{Line, MetricsLog, StepRecord};
-use crate::objective::Objective;
+use crate::objective::{Objective, Setting};
 use crate::progress::{EpochCounters, Progress};
-use crate::report::EpochRecord;
+use crate::report::{Diversity, EpochRecord};
 use crate::run_folder::RunDir;
 use crate::saved_state;
+use crate::stages;
 use crate::stop::StopFlag;
 use crate::tensorboard::EventFile;
 use crate::train::Job;
@@ -39,12 +43,16 @@ pub(crate) struct Run<'a> {
     pub(crate) context: Ctx,
     pub(crate) optimizer: Box<dyn Optimizer>,
     pub(crate) schedule: Schedule,
-    pub(crate) objective: Box<dyn Objective>,
+    pub(crate) objective: Box<dyn Objective + 'a>,
     pub(crate) statistics: ClassStats,
     pub(crate) progress: Progress,
     pub(crate) history: Vec<EpochRecord>,
     pub(crate) metrics: MetricsLog,
     pub(crate) events: EventFile,
+    /// The weights and buffers that a second stage begins with, where there is one.
+    pub(crate) initial: HashMap<String, Tensor>,
+    /// Of the training images, before anything was learnt.
+    pub(crate) diversity: Option<Diversity>,
     /// Start of this process's part of the run, and the total seconds before it.
     pub(crate) started: (Instant, f64),
 }
@@ -61,7 +69,7 @@ impl<'a> Run<'a> {
             job.model.head_weight().device(),
         );
         let mut optimizer = job.config.optimizer.build(job.params)?;
-        let mut objective = job.config.objective.build(classes, dim, dtype, device)?;
+        let mut objective = job.config.objective.build(&Setting::of(job))?;
         let mut statistics = ClassStats::new(observed(), classes, dim, dtype, device)?;
         let steps_per_epoch = job.train.batches_per_epoch() as u64;
         let schedule = job
@@ -70,6 +78,8 @@ impl<'a> Run<'a> {
             .in_steps(job.config.epochs, steps_per_epoch)?;
         let mut progress = Progress::start(steps_per_epoch, classes);
         let mut warnings = Vec::new();
+        let initial = stages::initial_weights(job)?;
+        let diversity = diversity(job)?;
         let saved = saved_state::newest(dir, device, steps_per_epoch, &mut warnings)?;
         if let Some(saved) = saved {
             progress = saved.restore(
@@ -98,6 +108,8 @@ impl<'a> Run<'a> {
             history,
             metrics,
             events,
+            initial,
+            diversity,
             started,
         };
         if run.history.len() as u64 != run.progress.epochs_measured {
@@ -117,7 +129,7 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn total_steps(&self) -> u64 {
-        self.job.config.epochs * self.progress.steps_per_epoch
+        self.first_stage_steps() + self.job.config.epochs * self.progress.steps_per_epoch
     }
 
     pub(crate) fn warn(&mut self, message: &str) {
@@ -132,13 +144,17 @@ impl<'a> Run<'a> {
             return Ok(false);
         }
         while self.progress.step < self.total_steps() {
+            if self.begins_second_stage() && !self.begin_second_stage(stop)? {
+                return Ok(false);
+            }
             let (epoch, first) = (self.progress.epochs_done(), self.progress.batches_done());
+            let of_stage = self.stage_step(self.progress.step) / self.progress.steps_per_epoch;
             if first == 0 {
                 self.progress.counters = EpochCounters::zero(job.class_names.len());
                 self.objective.start_epoch()?;
             }
             let mut clock = Instant::now();
-            for batch in job.train.epoch(epoch, first as usize) {
+            for batch in job.train.epoch(of_stage, first as usize) {
                 let record = self.step(&batch?)?;
                 let seconds = clock.elapsed().as_secs_f64();
                 self.progress.counters.seconds += seconds;

@@ -116,7 +116,11 @@ impl Run<'_> {
     /// An update can overflow although its gradient was finite; saved, it would be a run that
     /// can't be continued.
     fn refuse_overflown_weights(&self) -> Result<()> {
-        for (name, tensor) in self.job.params.tensors() {
+        let weights = self.job.params.tensors().into_iter();
+        let of_objective = self.objective.tensors()?.into_iter();
+        let of_objective =
+            of_objective.map(|(name, tensor)| (format!("{OBJECTIVE}{name}"), tensor));
+        for (name, tensor) in weights.chain(of_objective) {
             if !sum(&tensor)?.is_finite() {
                 let what = format!("the weight {name}");
                 return Err(self.not_finite(&what, self.progress.step, &[]));

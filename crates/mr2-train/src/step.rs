@@ -4,10 +4,9 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
 use mr2_data::Batch;
 use mr2_metrics::{PerClass, arg_max};
-use mr2_nn::optim::{clip_grad_norm, grad_norm};
+use mr2_nn::graph::Ctx;
 use mr2_stats::Pairs;
 
-use crate::config::Clip;
 use crate::error::{Error, Result};
 use crate::evaluate::{host_f32, sum};
 use crate::metrics_log::StepRecord;
@@ -19,23 +18,12 @@ impl Run<'_> {
     /// One step of training.
     pub(crate) fn step(&mut self, batch: &Batch) -> Result<StepRecord> {
         let Job { config, model, .. } = *self.job;
-        self.context.begin_step(config.seed, self.progress.step);
-        let images = self
-            .context
-            .enter(&batch.images.to_dtype(self.context.dtype())?)?;
-        let features = model.features(&self.context, &images)?;
-        let logits = model.head(&self.context, &features)?;
+        let (features, logits) = self.forward(batch)?;
         let scores = self.finite_rows(&features, &logits, batch)?;
 
         let pairs = Pairs::new(&batch.labels, model.classes())?;
         self.statistics.observe(&features, &pairs)?;
-        let input = StepInput {
-            batch,
-            features: &features,
-            logits: &logits,
-            pairs: &pairs,
-            label_smoothing: config.label_smoothing,
-        };
+        let input = self.input(batch, &features, &logits, &pairs);
         self.objective.observe(&input)?;
         let objective_loss = self.objective.loss(&input)?;
         let [loss, classification_loss, representation_loss] =
@@ -46,9 +34,21 @@ impl Run<'_> {
         }
 
         let mut gradients = self.context.backward(&objective_loss.total)?;
-        let grad_norm = self.clip(&mut gradients, batch)?;
+        // The graph goes before a second one is made.
+        let (features, logits) = (features.detach(), logits.detach());
+        drop(objective_loss);
+        if let Some(neighbourhood) = config.sharpness.neighbourhood() {
+            gradients = self.sharp_gradients(&gradients, batch, &pairs, &neighbourhood)?;
+        }
+        let parameters = self.job.params.parameters();
+        let grad_norm = config
+            .clip
+            .apply(&parameters, &mut gradients)
+            .map_err(|error| self.overflown(error, &gradients, batch))?;
         let lr = self.learning_rate(self.progress.step);
         self.optimizer.step(&gradients, lr)?;
+        let input = self.input(batch, &features, &logits, &pairs);
+        self.objective.update(&input, lr)?;
 
         let record = StepRecord {
             step: self.progress.step + 1,
@@ -68,8 +68,54 @@ impl Run<'_> {
         Ok(record)
     }
 
+    /// Features and logits of a batch in training, with the dropout masks of the step.
+    pub(crate) fn forward(&self, batch: &Batch) -> Result<(Tensor, Tensor)> {
+        let step = self.stage_step(self.progress.step);
+        self.context.begin_step(self.job.config.seed, step);
+        let images = self
+            .context
+            .enter(&batch.images.to_dtype(self.context.dtype())?)?;
+        let features = self.job.model.features(&self.context, &images)?;
+        let logits = self.logits(&self.context, &features)?;
+        Ok((features, logits))
+    }
+
+    /// The head of the features, or of a copy that the head's loss doesn't move.
+    pub(crate) fn logits(&self, context: &Ctx, features: &Tensor) -> Result<Tensor> {
+        let model = self.job.model;
+        Ok(match self.objective.detaches_head() {
+            true => model.head(context, &features.detach())?,
+            false => model.head(context, features)?,
+        })
+    }
+
+    /// What the objective sees of the step under way.
+    pub(crate) fn input<'b>(
+        &self,
+        batch: &'b Batch,
+        features: &'b Tensor,
+        logits: &'b Tensor,
+        pairs: &'b Pairs,
+    ) -> StepInput<'b> {
+        let step = self.stage_step(self.progress.step);
+        StepInput {
+            batch,
+            features,
+            logits,
+            pairs,
+            label_smoothing: self.job.config.label_smoothing,
+            epoch: step / self.progress.steps_per_epoch,
+            step,
+        }
+    }
+
     /// The logits on the host, once features and logits are known to be finite.
-    fn finite_rows(&self, features: &Tensor, logits: &Tensor, batch: &Batch) -> Result<Vec<f32>> {
+    pub(crate) fn finite_rows(
+        &self,
+        features: &Tensor,
+        logits: &Tensor,
+        batch: &Batch,
+    ) -> Result<Vec<f32>> {
         let scores = host_f32(logits)?;
         let rows = batch.labels.len();
         for (what, values) in [("a feature", &host_f32(features)?), ("a logit", &scores)] {
@@ -88,7 +134,7 @@ impl Run<'_> {
     }
 
     /// Total, classification and representation loss, known to be finite.
-    fn finite_terms(&self, loss: &StepLoss, batch: &Batch) -> Result<[f64; 3]> {
+    pub(crate) fn finite_terms(&self, loss: &StepLoss, batch: &Batch) -> Result<[f64; 3]> {
         let scalar = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_scalar::<f64>();
         let representation = loss.representation.as_ref();
         let terms = [
@@ -102,33 +148,32 @@ impl Run<'_> {
         Err(self.not_finite("the loss", self.progress.step + 1, &batch.indices))
     }
 
-    /// The norm of the gradients before they are clipped.
-    fn clip(&self, gradients: &mut GradStore, batch: &Batch) -> Result<f64> {
+    /// The error of gradients that aren't finite, by the first parameter of which that is so.
+    pub(crate) fn overflown(
+        &self,
+        error: candle_core::Error,
+        gradients: &GradStore,
+        batch: &Batch,
+    ) -> Error {
         let parameters = self.job.params.parameters();
-        let norm = match self.job.config.clip {
-            Clip::Off {} => grad_norm(&parameters, gradients),
-            Clip::Norm { max } => clip_grad_norm(&parameters, gradients, max),
-        };
-        norm.map_err(|error| {
-            let overflown = parameters.iter().find(|(_, parameter)| {
-                gradients
-                    .get(parameter)
-                    .is_some_and(|g| !sum(g).is_ok_and(f64::is_finite))
-            });
-            match overflown {
-                None => error.into(),
-                Some((name, _)) => self.not_finite(
-                    &format!("the gradient of {name}"),
-                    self.progress.step + 1,
-                    &batch.indices,
-                ),
-            }
-        })
+        let overflown = parameters.iter().find(|(_, parameter)| {
+            gradients
+                .get(parameter)
+                .is_some_and(|g| !sum(g).is_ok_and(f64::is_finite))
+        });
+        match overflown {
+            None => error.into(),
+            Some((name, _)) => self.not_finite(
+                &format!("the gradient of {name}"),
+                self.progress.step + 1,
+                &batch.indices,
+            ),
+        }
     }
 
-    /// The learning rate of a step, counted from 0.
+    /// The learning rate of a step of the run, counted from 0.
     pub(crate) fn learning_rate(&self, step: u64) -> f64 {
-        self.job.config.optimizer.lr() * self.schedule.factor(step)
+        self.job.config.optimizer.lr() * self.schedule.factor(self.stage_step(step))
     }
 
     /// `step` is counted from 1, `images` are places in the training set.

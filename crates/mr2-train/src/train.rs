@@ -1,15 +1,15 @@
 //! Starting, continuing and ending a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mr2_data::{Loader, Split};
 use mr2_nn::model::Backbone;
 use mr2_nn::params::ParamStore;
 
-use crate::config::{Select, TrainConfig};
+use crate::config::{ClassMeasures, Select, TrainConfig};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::objective::ObjectiveConfig;
+use crate::objective::Setting;
 use crate::result::RunResult;
 use crate::run::Run;
 use crate::run_folder::{RunDir, RunState};
@@ -31,12 +31,28 @@ pub struct Job<'a> {
     pub train: &'a Loader,
     /// Validation images, where a part was carved from the training set.
     pub validation: Option<&'a Loader>,
-    /// Test images; read once, after training.
+    /// Test images; read once, after training, unless `test_every_epoch` has them recorded too.
     pub test: &'a Loader,
+    /// Further test sets of the same classes by name, such as corrupted ones; read once, after training.
+    pub extra_tests: &'a [(String, &'a Loader)],
+    /// The training images once, in order and without augmentation: for an objective with a first stage
+    /// ([`crate::ObjectiveConfig::first_stage_epochs`]) and for `class_measures`.
+    pub train_once: Option<&'a Loader>,
+    /// A second network, for an objective that trains one ([`crate::ObjectiveConfig::needs_twin`]).
+    pub twin: Option<Twin<'a>>,
     /// Names of the classes.
     pub class_names: &'a [String],
     /// What to record in the result of the program and the machine.
     pub versions: &'a BTreeMap<String, String>,
+}
+
+/// A second network, which is trained beside the model and neither tested nor kept.
+#[derive(Clone, Copy)]
+pub struct Twin<'a> {
+    /// The network, at initial weights other than the model's.
+    pub model: &'a dyn Backbone,
+    /// The store that it was built from.
+    pub params: &'a ParamStore,
 }
 
 impl Job<'_> {
@@ -45,17 +61,11 @@ impl Job<'_> {
     /// # Errors
     /// Names the key and what it accepts.
     pub fn check(&self) -> Result<()> {
-        let refuse = |key, reason: String| Err(Error::Config { key, reason });
         self.config.check()?;
         self.config
             .schedule
             .in_steps(self.config.epochs, self.train.batches_per_epoch() as u64)?;
         self.config.optimizer.build(self.params)?;
-        if let ObjectiveConfig::Mr2(config) = &self.config.objective
-            && let Err(error) = config.check()
-        {
-            return refuse("objective", Error::reason(&error));
-        }
         if self.config.select == Select::BestValidation && self.validation.is_none() {
             let reason = "best_validation needs a validation part, and the data has none: carve one \
                           from the training set, or select = \"last\"";
@@ -68,23 +78,79 @@ impl Job<'_> {
                 format!("the data has {data} classes, the model {model}"),
             );
         }
-        // Nothing but the training part may train, and nothing but validation data may select.
+        self.check_parts()?;
+        self.check_objective()
+    }
+
+    /// Nothing but the training part may train, and nothing but validation data may select.
+    fn check_parts(&self) -> Result<()> {
         let parts = [
             ("train", Some(self.train), Split::Train),
             ("validation", self.validation, Split::Validation),
             ("test", Some(self.test), Split::Test),
+            ("train_once", self.train_once, Split::Train),
         ];
-        for (key, loader, part) in parts {
-            if let Some(found) = loader.map(|loader| loader.set().split())
-                && found != part
-            {
-                let part = format!("{part:?}").to_lowercase();
+        let extra = self.extra_tests.iter();
+        let extra = extra.map(|(_, loader)| ("extra_tests", Some(*loader), Split::Test));
+        for (key, loader, part) in parts.into_iter().chain(extra) {
+            let Some(set) = loader.map(Loader::set) else {
+                continue;
+            };
+            if set.split() != part {
+                let (found, part) = (set.split(), format!("{part:?}").to_lowercase());
                 let reason = format!("needs a loader of the {part} part, got {found:?}");
                 return refuse(key, reason);
             }
         }
+        let mut names = BTreeSet::new();
+        for (name, loader) in self.extra_tests {
+            let classes = loader.set().classes().len();
+            if classes != self.class_names.len() {
+                let own = self.class_names.len();
+                return refuse(
+                    "extra_tests",
+                    format!("{name} has {classes} classes, the data {own}"),
+                );
+            }
+            if !names.insert(name) {
+                return refuse("extra_tests", format!("two are named {name}"));
+            }
+        }
         Ok(())
     }
+
+    fn check_objective(&self) -> Result<()> {
+        let objective = &self.config.objective;
+        let smoothing = self.config.label_smoothing;
+        if smoothing != 0.0 && !objective.takes_label_smoothing() {
+            let reason = format!("must be 0, as the objective has hard targets, got {smoothing}");
+            return refuse("label_smoothing", reason);
+        }
+        let own = self.train.set().labels();
+        let measured = self.config.class_measures != ClassMeasures::Off;
+        let needed = measured || objective.first_stage_epochs() > 0;
+        match (needed, self.train_once) {
+            (false, _) => {}
+            (_, None) => {
+                let reason = "the objective predicts the training images after its first stage, or class_measures \
+                              measures them: give the job a loader that has them in order";
+                return refuse("train_once", reason.to_string());
+            }
+            (_, Some(loader)) if loader.set().labels() != own => {
+                let (all, found) = (own.len(), loader.set().len());
+                let reason = format!(
+                    "needs the {all} training images in their order, got {found} or another order"
+                );
+                return refuse("train_once", reason);
+            }
+            _ => {}
+        }
+        objective.build(&Setting::of(self)).map(drop)
+    }
+}
+
+fn refuse(key: &'static str, reason: String) -> Result<()> {
+    Err(Error::Config { key, reason })
 }
 
 /// Whether a run begins or continues.

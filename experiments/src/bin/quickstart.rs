@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    mr2::allocator::keep_freed_memory();
     let args = mr2::quickstart::Args::parse();
     let stdout = std::io::stdout();
     match mr2::quickstart::run(&args, &mut stdout.lock()) {

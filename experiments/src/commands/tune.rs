@@ -14,7 +14,7 @@ use mr2_train::{Outcome, StopFlag};
 
 use super::{Output, Threads, write_json};
 use crate::assemble::{Data, data, data_root};
-use crate::config::{RunFile, Validation};
+use crate::config::{DataConfig, RunFile, Validation};
 use crate::progress::Progress;
 use crate::run::{start_for, train_into, with_job};
 use crate::stop::{STOPPED, on_signals};
@@ -156,7 +156,7 @@ struct Runner<'a> {
     args: &'a Args,
     plan: &'a Plan,
     /// The data opened last, and what was asked for.
-    data: Option<(String, Validation, Rc<Data>)>,
+    data: Option<(DataConfig, Rc<Data>)>,
     stop: StopFlag,
     progress: Progress,
     remaining: u64,
@@ -236,15 +236,15 @@ impl Runner<'_> {
 
     /// The data of a run; opened anew only where another is asked for.
     fn data(&mut self, file: &RunFile) -> Result<Rc<Data>> {
-        let (dataset, validation) = (&file.config.data.dataset, &file.config.data.validation);
-        if let Some((d, v, there)) = &self.data
-            && (d, v) == (dataset, validation)
+        let asked = &file.config.data;
+        if let Some((config, there)) = &self.data
+            && config.same_images(asked)
         {
             return Ok(there.clone());
         }
         let root = data_root(self.args.data_root.as_deref());
         let opened = Rc::new(data(&file.config, &root)?);
-        self.data = Some((dataset.clone(), validation.clone(), opened.clone()));
+        self.data = Some((asked.clone(), opened.clone()));
         Ok(opened)
     }
 

@@ -1,10 +1,12 @@
-//! The objective of kind `mr2`: its values one by one, and the `preset` label beside them.
+//! What a run file's objective must fit: for kind `mr2` the `preset` label beside its values, for kind
+//! `ldam` the head.
 
 use anyhow::{Result, bail};
+use mr2_backbones::Head;
 use mr2_loss::{Mr2Config, Preset};
 use toml::{Table, Value};
 
-use super::typed_at;
+use super::{RunConfig, typed_at};
 
 /// Where the objective stands in a run file.
 const PLACE: &str = "training.objective";
@@ -32,6 +34,18 @@ pub(super) fn check(table: &mut Table) -> Result<()> {
     given.remove("kind");
     check_label(&label, &given)?;
     typed_at::<Mr2Config>(PLACE, Value::Table(given)).map(drop)
+}
+
+/// A method that takes logits as cosines needs a head that gives them.
+pub(super) fn check_head(config: &RunConfig) -> Result<()> {
+    let cosines = Head::Cosine { scale: 1.0 };
+    if config.training.objective.needs_cosines() && config.model.head != cosines {
+        bail!(
+            "at `model.head`: the objective has a scale of its own and needs cosines: write \
+             head = {{ kind = \"cosine\", scale = 1.0 }}"
+        );
+    }
+    Ok(())
 }
 
 fn check_label(label: &Value, given: &Table) -> Result<()> {

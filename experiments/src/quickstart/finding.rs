@@ -105,7 +105,7 @@ mod tests {
                 name: name.to_string(),
                 runs: (1..)
                     .zip(predicted)
-                    .map(|(seed, predicted)| SeedRun::new(seed, &labels, predicted))
+                    .map(|(seed, predicted)| SeedRun::new(seed, &labels, predicted, 3).unwrap())
                     .collect(),
             })
             .collect();

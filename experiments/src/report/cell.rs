@@ -3,21 +3,11 @@
 use mr2_metrics::{Interval, MeanSd, PairedDifference};
 use serde::{Deserialize, Serialize};
 
+use super::published::Published;
+use super::scale::Scale;
+
 /// What a cell without a number shows.
 pub const ABSENT: &str = "–";
-
-/// How a number is written; the data keep the number itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "unit")]
-pub enum Scale {
-    /// A share in [0, 1], or a difference of shares, written in percent with one decimal.
-    Percent,
-    /// The number itself.
-    Plain {
-        /// Digits after the point.
-        decimals: usize,
-    },
-}
 
 /// The content of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +64,11 @@ pub enum Cell {
         interval: Interval,
         /// How its ends are written.
         scale: Scale,
+    },
+    /// What others published: `71.8 (paper)`.
+    Published {
+        /// What is known of it.
+        published: Published,
     },
 }
 
@@ -189,6 +184,7 @@ impl Cell {
             } => {
                 format!("[{}, {}]", scale.write(*low), scale.write(*high))
             }
+            Self::Published { published } => published.plain(),
         }
     }
 
@@ -200,7 +196,23 @@ impl Cell {
             | Self::Estimate { .. }
             | Self::Range { .. } => true,
             Self::Difference { identical, .. } => !identical,
-            Self::Absent | Self::Text { .. } => false,
+            Self::Absent | Self::Text { .. } | Self::Published { .. } => false,
+        }
+    }
+
+    /// The plain text as what a reader looks for and what qualifies it: spread and n, an interval,
+    /// a source.
+    pub(crate) fn parts(&self) -> (String, Option<String>) {
+        let plain = self.plain();
+        let parts = match self {
+            Self::Published { .. } => plain.rsplit_once(" ("),
+            _ if self.is_numeric() && !plain.starts_with('[') => plain.split_once(' '),
+            _ => None,
+        };
+        match parts {
+            // The bracket goes with what it opens.
+            Some((main, _)) => (main.into(), Some(plain[main.len() + 1..].into())),
+            None => (plain, None),
         }
     }
 
@@ -212,31 +224,6 @@ impl Cell {
             _ => return None,
         };
         (scale == Scale::Percent && value.is_finite()).then(|| value.clamp(0.0, 1.0))
-    }
-}
-
-impl Scale {
-    /// The number without a sign of its own where it rounds to 0.
-    pub fn write(self, value: f64) -> String {
-        let text = match self {
-            Self::Percent => format!("{:.1}", value * 100.0),
-            Self::Plain { decimals } => format!("{value:.decimals$}"),
-        };
-        match text.strip_prefix('-') {
-            Some(digits) if digits.chars().all(|c| c == '0' || c == '.') => digits.into(),
-            _ => text,
-        }
-    }
-
-    /// The number with + or -, or no sign where it rounds to 0.
-    pub fn signed(self, value: f64) -> String {
-        let text = self.write(value);
-        let zero = text.chars().all(|c| c == '0' || c == '.');
-        if value > 0.0 && !zero {
-            format!("+{text}")
-        } else {
-            text
-        }
     }
 }
 

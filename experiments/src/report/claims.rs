@@ -2,8 +2,9 @@
 
 use mr2_metrics::{ClassReport, Metric, Verdict};
 
-use super::cell::{Cell, Scale};
+use super::cell::Cell;
 use super::document::{Claim, Tone};
+use super::scale::Scale;
 
 /// A verdict for each method on overall accuracy, the hard third and the worst class.
 pub fn claims(report: &ClassReport) -> Vec<Claim> {
@@ -26,6 +27,7 @@ pub fn claims(report: &ClassReport) -> Vec<Claim> {
                     report.reference,
                     metric.title()
                 ),
+                paper: None,
                 ours: Cell::difference(Some(&comparison.paired), Scale::Percent).plain(),
                 verdict: verdict.to_string(),
                 tone: match verdict {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use mr2_metrics::{ClassReport, MethodRuns, PremiseTest, ReportConfig, SeedRun};
 use serde::Serialize;
 
-use super::document::{Block, Document, Section};
+use super::document::{Block, Document, Section, Table};
 use super::files::Report;
 use super::premise::{self, Margins};
 use super::run_folders::{FinishedRun, Found};
@@ -58,7 +58,10 @@ pub(super) struct Method<'a> {
 pub fn compare(found: &Found, reference: Option<&str>) -> Result<Report<Comparison>> {
     let methods = group(&found.runs, reference)?;
     let names = &methods[0].runs[0].result.class_names;
-    let method_runs: Vec<MethodRuns<'_>> = methods.iter().map(runs_of).collect();
+    let method_runs = methods
+        .iter()
+        .map(|method| runs_of(method, names.len()))
+        .collect::<Result<Vec<_>>>()?;
     let (base, others) = method_runs.split_first().context("no method")?;
     let report = ClassReport::new(base, others, names.len(), &ReportConfig::standard())?;
     let premise = premise::of_reference(&report, &methods[0])?;
@@ -141,20 +144,20 @@ fn group<'a>(runs: &'a [FinishedRun], reference: Option<&str>) -> Result<Vec<Met
     Ok(methods)
 }
 
-fn runs_of<'a>(method: &Method<'a>) -> MethodRuns<'a> {
-    let run = |run: &&'a FinishedRun| SeedRun {
-        top5: run.result.test.top5,
-        ece: Some(run.result.test.ece),
-        ..SeedRun::new(
-            run.result.seed,
-            &run.predictions.labels,
-            &run.predictions.predictions,
-        )
+fn runs_of<'a>(method: &Method<'a>, classes: usize) -> Result<MethodRuns<'a>> {
+    let run = |run: &&'a FinishedRun| {
+        let (seed, images) = (run.result.seed, &run.predictions);
+        let counted = SeedRun::new(seed, &images.labels, &images.predictions, classes);
+        Ok(SeedRun {
+            top5: run.result.test.top5,
+            ece: Some(run.result.test.ece),
+            ..counted.with_context(|| format!("{}, seed {seed}", method.name))?
+        })
     };
-    MethodRuns {
+    Ok(MethodRuns {
         name: method.name.to_string(),
-        runs: method.runs.iter().map(run).collect(),
-    }
+        runs: method.runs.iter().map(run).collect::<Result<_>>()?,
+    })
 }
 
 fn summary(
@@ -225,6 +228,7 @@ fn accuracy_section(report: &ClassReport, names: &[String]) -> Section {
     main.notes.extend(tables::members(report, names));
     let mut blocks = vec![Block::Table(main)];
     blocks.extend(tables::difference_table(report).map(Block::Table));
+    blocks.extend(corrected_table(report).map(Block::Table));
     blocks.push(Block::Table(tables::further_table(report)));
     blocks.extend(tables::image_table(report).map(Block::Table));
     Section {
@@ -233,8 +237,18 @@ fn accuracy_section(report: &ClassReport, names: &[String]) -> Section {
     }
 }
 
+/// Differences with p corrected for the number of methods; one method leaves nothing to correct for.
+fn corrected_table(report: &ClassReport) -> Option<Table> {
+    let several = report.rows.len() > 2;
+    several.then(|| tables::holm_table(report)).flatten()
+}
+
 fn verdict_section(report: &ClassReport, premise: &PremiseTest, margins: &[Margins]) -> Section {
     let mut claims = premise::claims(&report.reference, premise, margins);
+    let corrected = match corrected_table(report).is_some() {
+        true => "the intervals are not corrected for their number, the p printed beside them is",
+        false => "the intervals are not corrected for their number",
+    };
     claims.extend(super::claims::claims(report));
     Section {
         title: "What the numbers say".into(),
@@ -242,8 +256,7 @@ fn verdict_section(report: &ClassReport, premise: &PremiseTest, margins: &[Margi
             Block::Claims { claims },
             Block::text(format!(
                 "ρ is Spearman's rank correlation over classes, p its two-sided permutation p; held or reversed means p ≤ {}. \
-                 A method is better or worse where its interval over seeds excludes 0, and undecided where it has none; the \
-                 intervals are not corrected for their number.",
+                 A method is better or worse where its interval over seeds excludes 0, and undecided where it has none; {corrected}.",
                 mr2_metrics::PREMISE_LEVEL
             )),
         ],

@@ -92,6 +92,9 @@ pub struct Figure {
 pub struct Claim {
     /// The statement.
     pub claim: String,
+    /// The published numbers on it, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paper: Option<String>,
     /// Our numbers.
     pub ours: String,
     /// In words: better, undecided at n = 3, …
@@ -161,13 +164,27 @@ impl Block {
 }
 
 impl Claim {
+    /// Our numbers, after the published ones where there are any.
+    pub fn numbers(&self) -> String {
+        match &self.paper {
+            Some(paper) => format!("paper: {paper}; here: {}", self.ours),
+            None => self.ours.clone(),
+        }
+    }
+
     /// The claims as a table, for the formats that have no block of their own for them.
     pub fn table(claims: &[Self]) -> Table {
-        let columns = ["claim", "here", "verdict"].map(Column::words);
-        let mut table = Table::new("What the numbers say", columns.into());
+        let published = claims.iter().any(|claim| claim.paper.is_some());
+        let mut columns = vec![Column::words("claim")];
+        columns.extend(published.then(|| Column::words("paper")));
+        columns.extend(["here", "verdict"].map(Column::words));
+        let mut table = Table::new("What the numbers say", columns);
         for claim in claims {
-            let cells = [&claim.claim, &claim.ours, &claim.verdict].map(Cell::text);
-            table.rows.push(cells.into());
+            let mut cells = vec![Cell::text(&claim.claim)];
+            let paper = claim.paper.as_deref().unwrap_or(super::cell::ABSENT);
+            cells.extend(published.then(|| Cell::text(paper)));
+            cells.extend([&claim.ours, &claim.verdict].map(Cell::text));
+            table.rows.push(cells);
         }
         table
     }

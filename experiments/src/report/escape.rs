@@ -113,6 +113,7 @@ fn mathematics(c: char) -> Option<&'static str> {
         'μ' => "\\mu",
         'ρ' => "\\rho",
         'ε' => "\\varepsilon",
+        'ℓ' => "\\ell",
         '\u{fffd}' => "\\square",
         _ => return None,
     })
@@ -166,6 +167,8 @@ mod tests {
         let mut folders: Vec<_> = [
             "experiments/src/report",
             "experiments/src/commands/audit",
+            "experiments/src/grid/report",
+            "experiments/tables",
             "crates/mr2-train/src/report",
         ]
         .map(|folder| root.join(folder))
@@ -176,7 +179,10 @@ mod tests {
                 let path = entry.expect("an entry").path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if path.extension().is_some_and(|end| end == "rs") {
+                } else if path
+                    .extension()
+                    .is_some_and(|end| end == "rs" || end == "toml")
+                {
                     // The rule of a table, on terminals only.
                     let text = latex(&spoken(&path).replace('─', ""));
                     let unknown: String = text.chars().filter(|c| !c.is_ascii()).collect();

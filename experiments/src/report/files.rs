@@ -47,14 +47,23 @@ impl<D: Serialize> Report<D> {
         Ok(json)
     }
 
-    /// Writes the report into `folder`, which is made where it is missing; returns the files.
+    /// [`Report::write_as`] with the name `report`.
+    ///
+    /// # Errors
+    /// As [`Report::write_as`].
+    pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        self.write_as(folder, folder::STEM)
+    }
+
+    /// Writes the report into `folder`, which is made where it is missing, as `stem.json`, `.md`, `.tex` and
+    /// `.html`; returns the files.
     ///
     /// An earlier report there is replaced, and stays whole if anything fails. Other files in the
     /// folder stay as they are.
     ///
     /// # Errors
     /// Names the file that can't be written, or that would be overwritten and is no report's.
-    pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+    pub fn write_as(&self, folder: &Path, stem: &str) -> Result<Vec<PathBuf>> {
         let mut files = BTreeMap::new();
         let mut inline = BTreeMap::new();
         for (name, scene) in &self.plots {
@@ -64,11 +73,12 @@ impl<D: Serialize> Report<D> {
             inline.insert(name.clone(), svg);
         }
         let page = html::render(&self.document, &inline);
-        files.insert(folder::INDEX.into(), self.json()?);
-        files.insert("report.md".into(), markdown::render(&self.document).into());
-        files.insert("report.tex".into(), latex::render(&self.document).into());
-        files.insert("report.html".into(), page.into());
-        folder::replace(folder, &files)?;
+        let name = |ending: &str| format!("{stem}.{ending}");
+        files.insert(name("json"), self.json()?);
+        files.insert(name("md"), markdown::render(&self.document).into());
+        files.insert(name("tex"), latex::render(&self.document).into());
+        files.insert(name("html"), page.into());
+        folder::replace(folder, stem, &files)?;
         Ok(files.keys().map(|name| folder.join(name)).collect())
     }
 }

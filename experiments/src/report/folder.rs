@@ -17,10 +17,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// The file that says which plots belong to a report.
-pub const INDEX: &str = "report.json";
-/// The files beside it and the plots.
-const PAGES: [&str; 3] = ["report.md", "report.tex", "report.html"];
+/// The name of a report's files, before their endings, unless it has one of its own.
+pub const STEM: &str = "report";
+/// The ending of the file that says which plots belong to a report.
+const INDEX: &str = "json";
+/// Those of the files beside it and the plots.
+const PAGES: [&str; 3] = ["md", "tex", "html"];
 const PLOTS: &str = "plots";
 /// How the name of a hidden folder inside it begins.
 const INSIDE: &str = ".mr2-new-";
@@ -34,7 +36,7 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 ///
 /// # Errors
 /// Names the file that can't be written, or that is there and isn't an earlier report's.
-pub fn replace(folder: &Path, files: &Files) -> Result<()> {
+pub fn replace(folder: &Path, stem: &str, files: &Files) -> Result<()> {
     let place = Place::of(folder)?;
     place.recover()?;
     place.remove_what_was_left_behind();
@@ -42,13 +44,13 @@ pub fn replace(folder: &Path, files: &Files) -> Result<()> {
         let staged = Staged::write(&place.beside("new"), files, &place.folder)?;
         return staged.become_folder(&place.folder);
     }
-    let old = files_of_report(&place.folder);
-    refuse_foreign(&place.folder, files, &old)?;
+    let old = files_of_report(&place.folder, stem);
+    refuse_foreign(&place.folder, stem, files, &old)?;
     if place.can_be_swapped(&old) && place.swap(files, &old).is_ok() {
         return Ok(());
     }
     // Other files are there, or the folder can't be moved (the current one, a mount point).
-    move_in(&place.folder, files, &old)
+    move_in(&place.folder, stem, files, &old)
 }
 
 /// Where the report goes.
@@ -193,11 +195,12 @@ fn sync(folder: &Path) {
 
 /// Moves new files over those of an earlier report, `report.json` last, and removes what the
 /// earlier one had besides.
-fn move_in(folder: &Path, files: &Files, old: &BTreeSet<String>) -> Result<()> {
+fn move_in(folder: &Path, stem: &str, files: &Files, old: &BTreeSet<String>) -> Result<()> {
     let aside = folder.join(format!("{INSIDE}{}", std::process::id()));
     let staged = Staged::write(&aside, files, folder)?;
+    let index = format!("{stem}.{INDEX}");
     let (index, rest): (Vec<&String>, Vec<&String>) =
-        staged.names.iter().partition(|name| *name == INDEX);
+        staged.names.iter().partition(|name| **name == index);
     for name in rest.into_iter().chain(index) {
         let to = folder.join(name);
         let parent = to.parent().unwrap_or(folder);
@@ -241,8 +244,9 @@ fn remove(folder: &Path, names: &BTreeSet<String>) {
 
 /// The files of the report in `folder` that are there, as its `report.json` tells; none where that
 /// isn't a report's.
-fn files_of_report(folder: &Path) -> BTreeSet<String> {
-    let read = fs::read(folder.join(INDEX)).ok();
+fn files_of_report(folder: &Path, stem: &str) -> BTreeSet<String> {
+    let index = format!("{stem}.{INDEX}");
+    let read = fs::read(folder.join(&index)).ok();
     let json: Option<Value> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let Some(sections) = json
         .as_ref()
@@ -260,10 +264,9 @@ fn files_of_report(folder: &Path) -> BTreeSet<String> {
         // Names that we give; any other could lead out of the folder.
         .filter(|name| super::files::slug(name) == *name);
     let plots = figures.flat_map(|name| ["svg", "png"].map(|end| format!("{PLOTS}/{name}.{end}")));
-    PAGES
-        .into_iter()
-        .chain([INDEX])
-        .map(String::from)
+    let pages = PAGES.into_iter().map(|ending| format!("{stem}.{ending}"));
+    pages
+        .chain([index])
         .chain(plots)
         .filter(|name| folder.join(name).is_file())
         .collect()
@@ -284,11 +287,11 @@ fn names_in(folder: &Path) -> BTreeSet<String> {
     names
 }
 
-fn refuse_foreign(folder: &Path, files: &Files, old: &BTreeSet<String>) -> Result<()> {
+fn refuse_foreign(folder: &Path, stem: &str, files: &Files, old: &BTreeSet<String>) -> Result<()> {
     let there = |name: &&String| folder.join(name).symlink_metadata().is_ok();
     if let Some(name) = files.keys().filter(there).find(|name| !old.contains(*name)) {
         bail!(
-            "{}: it is there and no file of an earlier report (by the {INDEX} beside it); \
+            "{}: it is there and no file of an earlier report (by the {stem}.{INDEX} beside it); \
              move it away or name another folder",
             folder.join(name).display()
         );
@@ -308,8 +311,8 @@ mod tests {
             .collect();
         let blocks = figures.join(",");
         let index = format!(r#"{{"document":{{"sections":[{{"blocks":[{blocks}]}}]}}}}"#);
-        let mut files = Files::from([(INDEX.to_string(), index.into_bytes())]);
-        files.extend(PAGES.map(|name| (name.to_string(), text.into())));
+        let mut files = Files::from([("report.json".to_string(), index.into_bytes())]);
+        files.extend(PAGES.map(|ending| (format!("report.{ending}"), text.into())));
         for name in plots {
             files.insert(format!("plots/{name}.svg"), text.into());
         }
@@ -329,9 +332,9 @@ mod tests {
     #[test]
     fn a_new_report_replaces_the_old_one_and_its_other_plots() {
         let (parent, report) = temporary();
-        replace(&report, &files(&["a", "b"], "old")).expect("written");
+        replace(&report, STEM, &files(&["a", "b"], "old")).expect("written");
         let new = files(&["b", "c"], "new");
-        replace(&report, &new).expect("replaced");
+        replace(&report, STEM, &new).expect("replaced");
         assert_eq!(names_in(&report), names(&new));
         assert_eq!(fs::read(report.join("plots/b.svg")).expect("b"), b"new");
         assert_eq!(names_in(parent.path()), ["report".to_string()].into());
@@ -340,11 +343,11 @@ mod tests {
     #[test]
     fn files_of_others_stay() {
         let (_parent, report) = temporary();
-        replace(&report, &files(&["a"], "old")).expect("written");
+        replace(&report, STEM, &files(&["a"], "old")).expect("written");
         fs::write(report.join("notes.txt"), "mine").expect("notes");
         fs::write(report.join("plots/mine.svg"), "mine").expect("plot");
         let new = files(&["b"], "new");
-        replace(&report, &new).expect("replaced");
+        replace(&report, STEM, &new).expect("replaced");
         let mut expected = names(&new);
         expected.extend(["notes.txt".to_string(), "plots/mine.svg".to_string()]);
         assert_eq!(names_in(&report), expected);
@@ -357,7 +360,7 @@ mod tests {
         let (_parent, report) = temporary();
         fs::create_dir(&report).expect("folder");
         fs::write(report.join("report.md"), "mine").expect("file");
-        let message = replace(&report, &files(&[], "new")).expect_err("it is there");
+        let message = replace(&report, STEM, &files(&[], "new")).expect_err("it is there");
         assert!(message.to_string().contains("report.md"), "{message}");
         assert_eq!(names_in(&report), ["report.md".to_string()].into());
     }
@@ -367,10 +370,10 @@ mod tests {
         let (parent, report) = temporary();
         let precious = parent.path().join("precious.svg");
         fs::write(&precious, "mine").expect("file");
-        replace(&report, &files(&["a"], "old")).expect("written");
-        let index = &files(&["a", "../../precious"], "")[INDEX];
-        fs::write(report.join(INDEX), index).expect("index");
-        replace(&report, &files(&[], "new")).expect("replaced");
+        replace(&report, STEM, &files(&["a"], "old")).expect("written");
+        let index = &files(&["a", "../../precious"], "")["report.json"];
+        fs::write(report.join("report.json"), index).expect("index");
+        replace(&report, STEM, &files(&[], "new")).expect("replaced");
         assert!(precious.exists());
     }
 
@@ -379,8 +382,8 @@ mod tests {
         let (parent, report) = temporary();
         let old = parent.path().join(".report.mr2-old-1");
         let staged = parent.path().join(".report.mr2-new-1");
-        replace(&old, &files(&["a"], "old")).expect("written");
-        replace(&staged, &files(&["a"], "half")).expect("written");
+        replace(&old, STEM, &files(&["a"], "old")).expect("written");
+        replace(&staged, STEM, &files(&["a"], "half")).expect("written");
         let place = Place::of(&report).expect("a place");
         place.recover().expect("moved back");
         assert_eq!(fs::read(report.join("report.md")).expect("page"), b"old");

@@ -45,6 +45,7 @@ fn table() -> Table {
 fn document() -> Document {
     let claim = Claim {
         claim: "MR² against ERM, hard".into(),
+        paper: None,
         ours: "+0.5 [-0.3, +1.2]".into(),
         verdict: "undecided at n = 3".into(),
         tone: Tone::Open,

@@ -102,18 +102,16 @@ pub fn render_table(table: &Table) -> String {
 }
 
 fn render_cell(cell: &Cell, column: &Column, names_row: bool) -> String {
-    let plain = cell.plain();
     if names_row {
+        let plain = cell.plain();
         let (full, class) = (escape(&plain), alignment(column));
         // A long name is cut by the style; the whole of it shows on hovering.
         return format!("<th scope=\"row\"{class} title=\"{full}\">{full}</th>");
     }
-    // The main number in full size, what qualifies it (±, n, interval) smaller.
-    let content = match plain.split_once(' ') {
-        Some((number, rest)) if cell.is_numeric() && !number.starts_with('[') => {
-            format!("{number} <small>{rest}</small>")
-        }
-        _ => escape(&plain),
+    // The main number in full size, what qualifies it (±, n, interval, source) smaller.
+    let content = match cell.parts() {
+        (main, Some(rest)) => format!("{} <small>{}</small>", escape(&main), escape(&rest)),
+        (main, None) => escape(&main),
     };
     match cell.share().filter(|_| column.bars) {
         Some(share) => format!(
@@ -143,7 +141,7 @@ fn render_claims(claims: &[Claim]) -> String {
             "<li class=\"{tone}\"><strong>{}</strong>{}: {}.</li>\n",
             escape(&claim.verdict),
             escape(&claim.claim),
-            escape(&claim.ours),
+            escape(&claim.numbers()),
         ));
     }
     text.push_str("</ul>\n");

@@ -96,7 +96,7 @@ fn render_claims(claims: &[Claim]) -> String {
         text.push_str(&format!(
             "\\item {}: {}. \\textbf{{{}}}\n",
             escape(&claim.claim),
-            escape(&claim.ours),
+            escape(&claim.numbers()),
             escape(&claim.verdict)
         ));
     }

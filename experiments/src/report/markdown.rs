@@ -67,7 +67,7 @@ fn rows(table: &Table) -> String {
 /// Brackets of an interval need no escape, since no parenthesis follows them.
 fn cell_text(plain: &str, numeric: bool) -> String {
     if numeric {
-        plain.to_string()
+        plain.replace('<', "&lt;")
     } else {
         escape(plain)
     }

@@ -18,11 +18,15 @@ pub mod latex;
 pub mod markdown;
 pub mod plots;
 pub mod premise;
+pub mod published;
 pub mod run_folders;
+pub mod scale;
 mod sections;
 pub mod settings;
 pub mod tables;
 pub mod terminal;
 
-pub use cell::{Cell, Scale};
+pub use cell::Cell;
 pub use document::{Align, Block, Claim, Column, Document, Figure, Section, Table, Tone};
+pub use published::{Published, Source};
+pub use scale::Scale;

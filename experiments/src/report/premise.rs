@@ -115,6 +115,7 @@ fn claim(claim: String, quantity: &str, test: &PremiseTest) -> Claim {
     };
     Claim {
         claim,
+        paper: None,
         ours: format!(
             "ρ(test accuracy, {quantity}) = {rho}, {p}, K = {}",
             test.classes

@@ -2,8 +2,13 @@
 
 use mr2_metrics::{ClassReport, MeanSd, MethodRow, Metric, SplitSource, Thirds, hardest_first};
 
-use super::cell::{Cell, Scale};
+use super::cell::Cell;
 use super::document::{Column, Table};
+use super::scale::Scale;
+
+mod holm;
+
+pub use holm::holm_table;
 
 /// Up to this many classes the members of each third are listed.
 const LISTED_CLASSES: usize = 40;

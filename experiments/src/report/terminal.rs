@@ -96,7 +96,7 @@ pub fn render_claims(claims: &[Claim], style: Style) -> String {
         text.push_str(&format!(
             "{}: {} → {verdict}\n",
             escape(&claim.claim),
-            escape(&claim.ours)
+            escape(&claim.numbers())
         ));
     }
     text

@@ -2,6 +2,7 @@
 //! with the pixels under `data` (one row per image: planes R, G, B) and a list of labels; from
 //! files, or straight from the `.tar.gz` of the release.
 
+use super::npy::Integer;
 use super::pickle::{Fault, Pickle, Value};
 use super::{Part, class_labels, interleave_planes};
 use crate::error::{Error, Result};
@@ -202,9 +203,12 @@ fn read_batch(
     };
     let data = pickle.bytes(array.data).unwrap_or_default();
     let expected = labels.len().checked_mul(columns);
-    if array.shape != [labels.len(), columns] || expected != Some(data.len()) {
+    if array.element != Integer::U8
+        || array.shape != [labels.len(), columns]
+        || expected != Some(data.len())
+    {
         return Err(wrong(format!(
-            "\"data\" has shape {:?} and {} bytes, expected shape [{}, {columns}]",
+            "\"data\" has shape {:?} and {} bytes, expected bytes of shape [{}, {columns}]",
             array.shape,
             data.len(),
             labels.len()

@@ -2,12 +2,16 @@
 //! before memory is taken, and every failure is an error that names the file.
 
 pub(crate) mod cifar_binary;
+pub(crate) mod cifar_c;
 pub(crate) mod cifar_pickle;
 pub(crate) mod hub_parquet;
 pub(crate) mod idx;
 pub(crate) mod image_folder;
+pub(crate) mod label_file;
+pub(crate) mod npy;
 pub(crate) mod parquet_pages;
 pub(crate) mod pickle;
+pub(crate) mod stored_zip;
 
 use crate::error::{Error, Result};
 use crate::source::Source;

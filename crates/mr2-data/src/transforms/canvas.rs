@@ -25,6 +25,12 @@ impl Canvas {
         &self.pixels
     }
 
+    /// The bytes of one pixel.
+    pub fn pixel(&self, row: usize, column: usize) -> &[u8] {
+        let at = (row * self.width + column) * self.channels;
+        &self.pixels[at..at + self.channels]
+    }
+
     /// The rows, each `width * channels` bytes.
     pub fn rows_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.pixels

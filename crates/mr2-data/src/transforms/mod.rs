@@ -1,20 +1,28 @@
 //! Image transforms, one per file, that follow torchvision (on Pillow images) in geometry, rounding
 //! and in how their parameters are distributed. The random numbers themselves are our own.
 
+mod auto_augment;
 mod canvas;
 mod crop;
 mod flip;
 mod normalize;
+mod ops;
 mod pipeline;
+mod rand_augment;
 mod random_resized_crop;
 mod resample;
 mod resize;
 
+pub use auto_augment::{AutoAugment, AutoAugmentPolicy};
 pub(crate) use canvas::Canvas;
+pub use ops::AugmentOp;
 pub use pipeline::Pipeline;
+pub use rand_augment::RandAugment;
 pub use random_resized_crop::{CropBox, RandomResizedCrop};
 pub use resample::Interpolation;
+pub(crate) use resample::resample;
 
+use crate::corruptions::{self, Corruption};
 use crate::error::{Error, Result};
 use crate::random::Draws;
 
@@ -58,6 +66,20 @@ pub enum Transform {
         /// The probability.
         p: f64,
     },
+    /// One of the pairs of operations of a learned policy.
+    AutoAugment(AutoAugment),
+    /// Random operations of one strength.
+    RandAugment(RandAugment),
+    /// A common corruption: random, but a function of `seed` and the image's place in the data set as
+    /// released alone, so an evaluation pipeline may have it (as its first step, before sizes change).
+    Corrupt {
+        /// The kind.
+        corruption: Corruption,
+        /// 1 to 5.
+        severity: usize,
+        /// Seed of what is random in it.
+        seed: u64,
+    },
     /// Last: bytes to 0..=1, minus `mean`, divided by `std`, for each channel.
     Normalize {
         /// Subtracted, for each channel.
@@ -84,18 +106,25 @@ impl Transform {
             Transform::RandomCrop { .. } => "random_crop",
             Transform::RandomResizedCrop(_) => "random_resized_crop",
             Transform::HorizontalFlip { .. } => "horizontal_flip",
+            Transform::AutoAugment(_) => "auto_augment",
+            Transform::RandAugment(_) => "rand_augment",
+            Transform::Corrupt { .. } => "corrupt",
             Transform::Normalize { .. } => "normalize",
         }
     }
 
-    /// True if the result depends on random numbers.
+    /// True if the result depends on the loader's seed or the epoch.
     pub fn is_random(&self) -> bool {
         match self {
-            Transform::RandomCrop { .. } | Transform::RandomResizedCrop(_) => true,
+            Transform::RandomCrop { .. }
+            | Transform::RandomResizedCrop(_)
+            | Transform::AutoAugment(_)
+            | Transform::RandAugment(_) => true,
             Transform::HorizontalFlip { p } => *p > 0.0 && *p < 1.0,
             Transform::Resize { .. }
             | Transform::ResizeShortSide { .. }
             | Transform::CentreCrop { .. }
+            | Transform::Corrupt { .. }
             | Transform::Normalize { .. } => false,
         }
     }
@@ -120,11 +149,15 @@ impl Transform {
                 side("random_crop.size", *size).and(within(0, "random_crop.padding", *padding))
             }
             Transform::RandomResizedCrop(crop) => crop.validate(),
+            Transform::RandAugment(augment) => augment.validate(),
+            Transform::Corrupt { severity, .. } => {
+                corruptions::check_severity("corrupt.severity", *severity)
+            }
             Transform::HorizontalFlip { p } if !(0.0..=1.0).contains(p) => Err(Error::config(
                 "horizontal_flip.p",
                 format!("expected 0 to 1, got {p}"),
             )),
-            Transform::HorizontalFlip { .. } => Ok(()),
+            Transform::HorizontalFlip { .. } | Transform::AutoAugment(_) => Ok(()),
             Transform::Normalize { mean, std } => normalize::validate(mean, std),
         }
     }
@@ -153,6 +186,22 @@ impl Transform {
                     flip::horizontal(canvas);
                 }
                 Ok(())
+            }
+            Transform::AutoAugment(augment) => {
+                augment.apply(canvas, draws);
+                Ok(())
+            }
+            Transform::RandAugment(augment) => {
+                augment.apply(canvas, draws);
+                Ok(())
+            }
+            Transform::Corrupt {
+                corruption,
+                severity,
+                seed,
+            } => {
+                let mut own = Draws::for_corruption(*seed, *corruption, draws.image());
+                corruptions::apply(canvas, *corruption, *severity, &mut own)
             }
             Transform::Normalize { .. } => Ok(()), // in the step from bytes to numbers
         }

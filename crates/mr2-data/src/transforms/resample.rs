@@ -12,6 +12,8 @@ pub enum Interpolation {
     Bilinear,
     /// A cubic with a = -0.5.
     Bicubic,
+    /// The mean of the pixels below.
+    Box,
 }
 
 impl Interpolation {
@@ -19,11 +21,15 @@ impl Interpolation {
         match self {
             Interpolation::Bilinear => 1.0,
             Interpolation::Bicubic => 2.0,
+            Interpolation::Box => 0.5,
         }
     }
 
     fn weight(self, x: f64) -> f64 {
         const A: f64 = -0.5;
+        if self == Interpolation::Box {
+            return f64::from(u8::from(x > -0.5 && x <= 0.5));
+        }
         let x = x.abs();
         match self {
             Interpolation::Bilinear if x < 1.0 => 1.0 - x,

@@ -55,8 +55,14 @@ fn balanced() -> Sampler {
     }
 }
 
-fn all_samplers() -> [Sampler; 3] {
-    [Sampler::Sequential, Sampler::Shuffled, balanced()]
+fn all_samplers() -> [Sampler; 4] {
+    let resampled = Sampler::Resampled {};
+    [
+        Sampler::Sequential,
+        Sampler::Shuffled,
+        resampled,
+        balanced(),
+    ]
 }
 
 fn loader(sampler: Sampler, workers: usize) -> Loader {
@@ -219,6 +225,99 @@ fn class_balanced_batches_have_k_different_images_of_each_of_p_classes() {
     }
     // 50 epochs x 6 batches x 4 images over three classes that take turns.
     assert_eq!(drawn, [400, 400, 0, 400]);
+}
+
+/// Times that each image is drawn over some epochs.
+fn times_drawn(labels: &[u32], epochs: u64) -> Vec<usize> {
+    let set = Arc::new(patterned(labels.to_vec(), 5, 2, 1));
+    let config = config(Sampler::Resampled {}, 0);
+    let plain = Pipeline::new(Vec::new()).unwrap();
+    let loader = Loader::new(set, plain, config, &Device::Cpu).unwrap();
+    let mut drawn = vec![0; labels.len()];
+    for number in 0..epochs {
+        let batches = epoch(&loader, number, 0);
+        let indices = batches.iter().flat_map(|(indices, ..)| indices);
+        indices.for_each(|&index| drawn[index as usize] += 1);
+    }
+    drawn
+}
+
+#[test]
+fn resampling_draws_classes_equally_often_and_so_the_images_of_a_class() {
+    // Class 2 is absent, the others have 40, 15 and 5 images: 60 draws an epoch, 20 of each class expected.
+    let labels: Vec<u32> = [vec![0; 40], vec![1; 15], vec![3; 5]].concat();
+    let epochs = 500;
+    let drawn = times_drawn(&labels, epochs);
+    assert_eq!(drawn.iter().sum::<usize>(), 60 * epochs as usize);
+    for (class, images) in [(0, 0..40), (1, 40..55), (3, 55..60)] {
+        let count = images.len() as f64;
+        let of_class = &drawn[images];
+        // Binomial: five standard deviations.
+        let near = |found: usize, p: f64, what: &str| {
+            let draws = 60.0 * epochs as f64;
+            let off = (found as f64 - draws * p).abs();
+            assert!(
+                off < 5.0 * (draws * p * (1.0 - p)).sqrt(),
+                "{what} {class}: {found}"
+            );
+        };
+        near(of_class.iter().sum(), 1.0 / 3.0, "class");
+        for &times in of_class {
+            near(times, 1.0 / 3.0 / count, "an image of class");
+        }
+    }
+}
+
+#[test]
+fn resampling_balanced_data_draws_every_image_equally_often_but_not_once_an_epoch() {
+    let labels: Vec<u32> = (0..50).map(|i| i % 5).collect();
+    // 1/50 of 500 · 50 draws; five standard deviations are 111.
+    assert!(
+        times_drawn(&labels, 500)
+            .iter()
+            .all(|&times| times.abs_diff(500) < 111)
+    );
+    let once = times_drawn(&labels, 1);
+    let absent = once.iter().filter(|&&times| times == 0).count();
+    // (1 − 1/50)^50 of 50 are 18.2.
+    assert!((8..30).contains(&absent), "{absent}");
+}
+
+#[test]
+fn an_image_that_resampling_draws_again_is_augmented_anew() {
+    let labels: Vec<u32> = [vec![0; 30], vec![1]].concat();
+    let set = Arc::new(patterned(labels, 4, 8, 3));
+    let config = config(Sampler::Resampled {}, 0);
+    let loader = Loader::new(set, augmentation(), config, &Device::Cpu).unwrap();
+    let mut seen: Vec<Vec<u32>> = Vec::new();
+    for batch in loader.epoch(0, 0) {
+        let batch = batch.unwrap();
+        for (place, _) in batch.indices.iter().enumerate().filter(|(_, i)| **i == 30) {
+            let image = batch.images.get(place).unwrap().flatten_all().unwrap();
+            let values = image.to_vec1::<f32>().unwrap();
+            seen.push(values.iter().map(|value| value.to_bits()).collect());
+        }
+    }
+    let drawn = seen.len();
+    assert!(
+        drawn > 5,
+        "half of 31 draws are of the one image of class 1: {drawn}"
+    );
+    seen.sort();
+    seen.dedup();
+    assert!(
+        seen.len() > drawn / 2,
+        "{} of {drawn} look different",
+        seen.len()
+    );
+}
+
+#[test]
+fn a_sampler_is_read_from_its_kind_and_nothing_beside_it() {
+    let read = |text: &str| serde_json::from_str::<Sampler>(text);
+    let resampled = read(r#"{"kind": "resampled"}"#).unwrap();
+    assert_eq!(resampled, Sampler::Resampled {});
+    assert!(read(r#"{"kind": "resampled", "power": 0.5}"#).is_err());
 }
 
 #[test]

@@ -367,7 +367,8 @@ fn pickles_that_are_no_batch_of_cifar_are_refused() {
         if let Some(bytes) = bytes {
             std::fs::write(damaged.folder.path().join(name), bytes).unwrap();
         }
-        let end = ". Expected a batch file of CIFAR as its authors released it";
+        let end = ". Expected a batch file of CIFAR, or the labels of CIFAR-N, as their \
+                   authors released it";
         damaged.says(&format!("ROOT/{name}: pickle: {expected}{end}"));
     };
     let code = b"\x80\x02cos\nsystem\n(U\x04true tR.".as_slice();
@@ -405,9 +406,10 @@ fn pickles_that_are_no_batch_of_cifar_are_refused() {
     );
     let none = "there is no list of numbers under \"fine_labels\" (at byte 369)";
     check(None, "python2", "fine_labels", none);
-    let size = "\"data\" has shape [3, 18] and 54 bytes, expected shape [4, 18] (at byte 351)";
+    let size =
+        "\"data\" has shape [3, 18] and 54 bytes, expected bytes of shape [4, 18] (at byte 351)";
     check(None, "wrong_short", "labels", size);
-    let kind = "an array of another type than uint8 (at byte 171)";
+    let kind = "an array of another type than uint8 or int64 (at byte 171)";
     check(None, "wrong_floats", "labels", kind);
 }
 

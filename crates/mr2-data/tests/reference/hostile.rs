@@ -2,7 +2,7 @@
 //! must not panic, and must not take memory that the file does not pay for.
 
 use crate::fixtures::{self, descriptor, idx_layout};
-use mr2_data::{Descriptor, ImageSet, Layout, Source, Split, open};
+use mr2_data::{Descriptor, ImageSet, Layout, Source, Split, TrainingLabels, open};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -129,6 +129,22 @@ proptest! {
             Layout::CifarBinary { labels_per_record, train: names.clone(), test: names };
         let file = "cifar10/cifar-10-batches-bin/test_batch.bin";
         check(&descriptor("binary", 10, layout), file, &["x"], &damage);
+    }
+
+    #[test]
+    fn label_files_never_panic(damage in damage(), which in 0..4usize) {
+        let file = ["cifar_n.pt", "i8.npy", "u1.npy", "text.txt"][which];
+        let mut bytes = std::fs::read(fixtures::folder().join("labels").join(file)).unwrap();
+        apply(&mut bytes, &damage);
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "labels", &bytes);
+        let set = fixtures::patterned([0, 1, 2, 3].repeat(5), 4, 2, 1);
+        let path = std::path::PathBuf::from("labels");
+        let labels = match which {
+            0 => TrainingLabels::CifarN { path, key: "worse_label".to_string() },
+            _ => TrainingLabels::File { path },
+        };
+        drop(labels.apply(&set, root.path()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::rng;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, TensorId, Var, bail};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
@@ -51,6 +51,8 @@ pub(crate) struct Core {
     turns: AtomicU64,
     running: Mutex<Vec<Running>>,
     dropout: Mutex<Option<DropoutStream>>,
+    /// Whether a training pass leaves running statistics as they are.
+    statistics_kept: AtomicBool,
 }
 
 /// A backward that is under way. Candle calls its operations on the thread that began it, so a
@@ -82,6 +84,18 @@ impl Drop for EndOfTurn<'_> {
     }
 }
 
+/// Puts a flag back, also after a panic.
+struct PutBack<'a> {
+    flag: &'a AtomicBool,
+    to: bool,
+}
+
+impl Drop for PutBack<'_> {
+    fn drop(&mut self) {
+        self.flag.store(self.to, Ordering::Relaxed);
+    }
+}
+
 struct DropoutStream {
     key: u64,
     calls: u64,
@@ -108,6 +122,7 @@ impl Ctx {
             turns: AtomicU64::new(0),
             running: Mutex::default(),
             dropout: Mutex::new(None),
+            statistics_kept: AtomicBool::new(false),
         };
         Ok(Self {
             core: Arc::new(core),
@@ -139,6 +154,41 @@ impl Ctx {
     pub fn begin_step(&self, seed: u64, step: u64) {
         let key = rng::hash(rng::stream(seed, "dropout"), step);
         *lock(&self.core.dropout) = Some(DropoutStream { key, calls: 0 });
+    }
+
+    /// Calls `pass`, during which batch norm leaves its running statistics as they are: a training pass
+    /// in every other way, with batch statistics, dropout and a graph. For a second pass over a batch
+    /// that was counted already, as sharpness-aware minimisation needs it. Clones of the context are
+    /// the same context in this too.
+    ///
+    /// ```
+    /// use mr2_nn::candle_core::{DType, Device, Result, Tensor};
+    /// use mr2_nn::graph::{Ctx, Mode};
+    /// use mr2_nn::layers::{BatchNorm2d, BatchNormConfig};
+    /// use mr2_nn::params::ParamStore;
+    /// # fn main() -> Result<()> {
+    /// let (cx, store) = (
+    ///     Ctx::new(&Device::Cpu, DType::F32, Mode::Train)?,
+    ///     ParamStore::new(1, DType::F32, &Device::Cpu),
+    /// );
+    /// let config = BatchNormConfig { eps: 1e-5, momentum: 0.1 };
+    /// let norm = BatchNorm2d::new(2, config, store.var_builder())?;
+    /// let images = cx.enter(&Tensor::ones((3, 2, 4, 4), DType::F32, &Device::Cpu)?)?;
+    /// let mean = || -> Result<f32> { store.buffers()[0].1.as_tensor().get(0)?.to_scalar() };
+    /// cx.keeping_running_statistics(|| norm.forward(&cx, &images))?;
+    /// assert_eq!(mean()?, 0.0);
+    /// norm.forward(&cx, &images)?;
+    /// assert_eq!(mean()?, 0.1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn keeping_running_statistics<T>(&self, pass: impl FnOnce() -> T) -> T {
+        let kept = &self.core.statistics_kept;
+        let _back = PutBack {
+            flag: kept,
+            to: kept.swap(true, Ordering::Relaxed),
+        };
+        pass()
     }
 
     /// Takes images into the graph. If they are tracked, their gradient flows back to them.
@@ -201,6 +251,11 @@ impl std::fmt::Debug for Ctx {
 impl Core {
     pub(crate) fn is_train(&self) -> bool {
         self.mode == Mode::Train
+    }
+
+    /// Whether a training pass moves running statistics.
+    pub(crate) fn moves_statistics(&self) -> bool {
+        !self.statistics_kept.load(Ordering::Relaxed)
     }
 
     fn begin_turn(&self) -> EndOfTurn<'_> {

@@ -27,8 +27,9 @@ pub struct BatchNormConfig {
 /// Batch normalisation of each channel over batch, height and width.
 ///
 /// Parameters: `weight` and `bias` (channels); buffers: `running_mean` and `running_var` (channels).
-/// In training the batch's biased variance normalises, and the unbiased one goes into `running_var`;
-/// in evaluation the running statistics normalise and stay as they are.
+/// In training the batch's biased variance normalises, and the unbiased one goes into `running_var`
+/// (not within [`Ctx::keeping_running_statistics`]); in evaluation the running statistics normalise and
+/// stay as they are.
 #[derive(Clone, Debug)]
 pub struct BatchNorm2d {
     weight: Tensor,
@@ -131,7 +132,7 @@ impl BatchNorm2d {
     ) -> Result<Act> {
         let core = &x.core;
         let moments = match core.is_train() {
-            true => self.batch_moments(slot)?,
+            true => self.batch_moments(core, slot)?,
             false => self.running_moments::<T>()?,
         };
         let (affine, rates) = self.affine::<T>(&moments, relu)?;
@@ -198,13 +199,16 @@ impl BatchNorm2d {
         Ok(self.affine(&self.running_moments::<T>()?, relu)?.0)
     }
 
-    /// The batch's statistics, which also go into the running ones.
-    fn batch_moments<T: InHandle>(&self, slot: &Slot<T>) -> Result<Moments> {
+    /// The batch's statistics, which also go into the running ones where the context says so.
+    fn batch_moments<T: InHandle>(&self, core: &Core, slot: &Slot<T>) -> Result<Moments> {
         let count = (slot.shape.batch * slot.shape.pixels()) as f64;
         let moments = match slot.moments() {
             Some(moments) => moments.clone(),
             None => kernels::moments(slot.data(), slot.shape.channels),
         };
+        if !core.moves_statistics() {
+            return Ok(moments);
+        }
         let unbiased = moments
             .variance
             .iter()

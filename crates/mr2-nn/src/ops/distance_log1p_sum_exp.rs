@@ -4,30 +4,52 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use self::composed::composed;
+use self::listed::Listed;
 use super::float::{self, Float};
+
+pub(super) mod composed;
+mod listed;
 
 const NAME: &str = "distance_log1p_sum_exp";
 
 /// What an exponential costs, in multiplications.
 const EXPONENTIAL: usize = 8;
 
-/// `ln(1 + sum of exp((|x_i - x_j|^2 - threshold) / scale))` for every sample `i` of the features
-/// `x`, over the listed pairs that contain it; 0 for a sample in no pair. `threshold` is a constant
-/// in the backward pass.
-///
-/// Differences are taken before squares, so nothing cancels where samples lie close together far
-/// from the origin. From the differences to the weights of the gradient, numbers are f64 whatever the
-/// features are: an exponent of some hundreds rounded to f32 would leave five digits of its
-/// exponential. (Metal has no f64: f32 there.) A result beyond the features' dtype is its largest
-/// finite number.
+/// Pairs of samples: for whose sums they count, and how much.
+#[derive(Debug, Clone, Copy)]
+pub struct PairList<'a> {
+    /// The first sample of each pair.
+    pub first: &'a [u32],
+    /// The second sample of each pair.
+    pub second: &'a [u32],
+    /// How many pairs, from the beginning, count for both of their samples; the rest counts for the
+    /// first one only. The gradient reaches both samples of every pair.
+    pub mutual: usize,
+    /// What the sum of each sample is multiplied by; `None` is 1 everywhere.
+    pub factor: Option<&'a [f64]>,
+}
+
+impl<'a> PairList<'a> {
+    /// Pairs that count for both samples, once.
+    pub fn mutual(first: &'a [u32], second: &'a [u32]) -> Self {
+        Self {
+            first,
+            second,
+            mutual: first.len(),
+            factor: None,
+        }
+    }
+}
+
+/// [`weighted_distance_log1p_sum_exp`] over pairs that count for both samples, once.
 ///
 /// # Shapes
 /// `features` (batch, dim), f32 or f64; `first` and `second` one index per pair; `threshold` a
 /// scalar; the result is (batch), not negative.
 ///
 /// # Errors
-/// Another shape or dtype, lists of different length, an index outside the batch, a sample paired
-/// with itself, a scale that is not positive and finite.
+/// As [`weighted_distance_log1p_sum_exp`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -45,13 +67,52 @@ pub fn distance_log1p_sum_exp(
     threshold: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
+    weighted_distance_log1p_sum_exp(features, &PairList::mutual(first, second), threshold, scale)
+}
+
+/// `ln(1 + c_i sum of exp((|x_i - x_j|^2 - threshold) / scale))` for every sample `i` of the features
+/// `x`, over the listed pairs that count for it, with its factor `c_i`; 0 for a sample without any.
+/// `threshold` is a constant in the backward pass.
+///
+/// Differences are taken before squares, so nothing cancels where samples lie close together far
+/// from the origin. From the differences to the weights of the gradient, numbers are f64 whatever the
+/// features are: an exponent of some hundreds rounded to f32 would leave five digits of its
+/// exponential. (Metal has no f64: f32 there.) A result beyond the features' dtype is its largest
+/// finite number.
+///
+/// # Shapes
+/// `features` (batch, dim), f32 or f64; the list's `first` and `second` one index per pair, its
+/// `factor` (batch); `threshold` a scalar; the result is (batch), not negative.
+///
+/// # Errors
+/// Another shape or dtype, lists of different length, an index outside the batch, a sample paired
+/// with itself, more mutual pairs than pairs, a factor or scale that is not positive and finite.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use mr2_nn::ops::{PairList, weighted_distance_log1p_sum_exp};
+/// let features = Tensor::new(&[[0f32, 0.], [3., 4.], [1., 1.]], &Device::Cpu)?;
+/// let threshold = Tensor::new(25f32, &Device::Cpu)?;
+/// let list = PairList { first: &[0], second: &[1], mutual: 0, factor: Some(&[3.0, 1.0, 1.0]) };
+/// let soft = weighted_distance_log1p_sum_exp(&features, &list, &threshold, 2.0)?;
+/// let soft = soft.to_vec1::<f32>()?;
+/// assert!((soft[0] - 4f32.ln()).abs() < 1e-6);
+/// assert_eq!(soft[1..], [0.0, 0.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn weighted_distance_log1p_sum_exp(
+    features: &Tensor,
+    list: &PairList,
+    threshold: &Tensor,
+    scale: f64,
+) -> Result<Tensor> {
     let &[batch, _] = features.dims() else {
         bail!(
             "{NAME}: features must be (batch, dim), got {:?}",
             features.dims()
         )
     };
-    check_pairs(first, second, batch)?;
+    list.check(batch)?;
     if threshold.rank() != 0 {
         bail!(
             "{NAME}: threshold must be a scalar, got {:?}",
@@ -68,86 +129,24 @@ pub fn distance_log1p_sum_exp(
             features.dtype()
         )
     }
-    if first.is_empty() {
+    if list.first.is_empty() {
         return Tensor::zeros(batch, features.dtype(), features.device());
     }
     if !cpu {
-        return composed(features, first, second, threshold, scale);
+        return composed(features, list, threshold, scale);
     }
     let threshold = threshold.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
     features.contiguous()?.apply_op1(DistanceLog1pSumExp {
-        pairs: Listed::new(first, second, batch),
+        pairs: Listed::new(list, batch),
         threshold: at_most(threshold.to_scalar()?, f64::MAX),
         scale,
         forward: OnceLock::new(),
     })
 }
 
-fn check_pairs(first: &[u32], second: &[u32], batch: usize) -> Result<()> {
-    if first.len() != second.len() {
-        bail!(
-            "{NAME}: first and second must have one entry per pair, got {} and {}",
-            first.len(),
-            second.len()
-        )
-    }
-    if u32::try_from(first.len()).is_err() {
-        bail!("{NAME}: pairs must be fewer than 2^32, got {}", first.len())
-    }
-    for (pair, (&i, &j)) in first.iter().zip(second).enumerate() {
-        if i as usize >= batch || j as usize >= batch {
-            bail!("{NAME}: pair {pair} is samples ({i}, {j}), expected indices below {batch}")
-        }
-        if i == j {
-            bail!("{NAME}: pair {pair} joins sample {i} with itself")
-        }
-    }
-    Ok(())
-}
-
 /// NaN stays.
 fn at_most(x: f64, largest: f64) -> f64 {
     if x > largest { largest } else { x }
-}
-
-/// The pairs, and those of each sample.
-struct Listed {
-    pairs: Vec<(u32, u32)>,
-    /// Where each sample's entries begin; one more for the end of the last.
-    start: Vec<usize>,
-    /// (pair, the other sample), sample by sample in the order of the list.
-    entries: Vec<(u32, u32)>,
-}
-
-impl Listed {
-    /// Counting sort by sample.
-    fn new(first: &[u32], second: &[u32], batch: usize) -> Self {
-        let pairs: Vec<_> = first.iter().copied().zip(second.iter().copied()).collect();
-        let mut start = vec![0; batch + 1];
-        for &sample in first.iter().chain(second) {
-            start[sample as usize + 1] += 1;
-        }
-        for sample in 0..batch {
-            start[sample + 1] += start[sample];
-        }
-        let mut next = start.clone();
-        let mut entries = vec![(0, 0); 2 * pairs.len()];
-        for (pair, &(i, j)) in (0u32..).zip(&pairs) {
-            for (sample, partner) in [(i, j), (j, i)] {
-                entries[next[sample as usize]] = (pair, partner);
-                next[sample as usize] += 1;
-            }
-        }
-        Self {
-            pairs,
-            start,
-            entries,
-        }
-    }
-
-    fn of(&self, sample: usize) -> &[(u32, u32)] {
-        &self.entries[self.start[sample]..self.start[sample + 1]]
-    }
 }
 
 struct DistanceLog1pSumExp {
@@ -176,7 +175,7 @@ struct Softmax {
 impl DistanceLog1pSumExp {
     /// Whether one thread is enough for work on all entries.
     fn is_small(&self, work_per_entry: usize) -> bool {
-        self.pairs.entries.len() * work_per_entry < float::PARALLEL_FROM
+        self.pairs.entries() * work_per_entry < float::PARALLEL_FROM
     }
 
     fn forward<T: Float>(&self, features: &[T], dim: usize) -> CpuStorage {
@@ -191,8 +190,9 @@ impl DistanceLog1pSumExp {
             false => pairs.par_iter().map(exponent).collect(),
         };
         let soft = |sample: usize| {
-            let entries = self.pairs.of(sample).iter();
-            let own = entries.map(|&(pair, _)| exponents[pair as usize]);
+            let ln_factor = self.pairs.ln_factor(sample);
+            let entries = self.pairs.counting_for(sample).iter();
+            let own = entries.map(|&(pair, _)| exponents[pair as usize] + ln_factor);
             // From 0, since the implicit zero takes part: no exponential below is of more than 0.
             let peak = own.clone().fold(0.0, f64::max);
             let sum: f64 = own.map(|exponent| (exponent - peak).exp()).sum();
@@ -202,7 +202,7 @@ impl DistanceLog1pSumExp {
             let result = T::from_f64(at_most(result, T::LARGEST.to_f64()));
             (result, Softmax { peak, total })
         };
-        let samples = 0..self.pairs.start.len() - 1;
+        let samples = 0..self.pairs.batch();
         let (results, softmax): (Vec<T>, Vec<Softmax>) = match self.is_small(EXPONENTIAL) {
             true => samples.map(soft).unzip(),
             false => samples.into_par_iter().map(soft).unzip(),
@@ -220,23 +220,31 @@ impl DistanceLog1pSumExp {
         };
         let (batch, dim) = features.dims2()?;
         let upstream: Vec<T> = float::to_vec(grad)?;
-        let pull = |(&(i, j), &exponent): (&(u32, u32), &f64)| {
+        let pull = |(pair, (&(i, j), &exponent)): (usize, (&(u32, u32), &f64))| {
             let of = |sample: u32| {
                 let Softmax { peak, total } = softmax[sample as usize];
+                let exponent = exponent + self.pairs.ln_factor(sample as usize);
                 upstream[sample as usize].to_f64() * (exponent - peak).exp() / total
             };
-            T::from_f64(2.0 / self.scale * (of(i) + of(j)))
+            let weight = match self.pairs.is_mutual(pair) {
+                true => of(i) + of(j),
+                false => of(i),
+            };
+            T::from_f64(2.0 / self.scale * weight)
         };
         let pairs = &self.pairs.pairs;
         let pulls: Vec<T> = match self.is_small(EXPONENTIAL) {
-            true => pairs.iter().zip(exponents).map(pull).collect(),
-            false => pairs.par_iter().zip(exponents).map(pull).collect(),
+            true => pairs.iter().zip(exponents).enumerate().map(pull).collect(),
+            false => {
+                let pairs = pairs.par_iter().zip(exponents).enumerate();
+                pairs.map(pull).collect()
+            }
         };
         let mut gradient = vec![T::zero(); batch * dim];
         float::with_slice(NAME, features, |values: &[T]| {
             let row = |sample: usize| &values[sample * dim..][..dim];
             let backward = |(sample, out): (usize, &mut [T])| {
-                for &(pair, partner) in self.pairs.of(sample) {
+                for &(pair, partner) in self.pairs.joining(sample) {
                     let pull = pulls[pair as usize];
                     let both = row(sample).iter().zip(row(partner as usize));
                     for (out, (&x, &y)) in out.iter_mut().zip(both) {
@@ -279,56 +287,4 @@ impl CustomOp1 for DistanceLog1pSumExp {
             _ => self.backward::<f32>(features, grad_res)?,
         }))
     }
-}
-
-/// The same from Candle's ops, for devices without a fused one. Where a result is cut to the
-/// dtype's largest number, its gradient is 0.
-pub(super) fn composed(
-    features: &Tensor,
-    first: &[u32],
-    second: &[u32],
-    threshold: &Tensor,
-    scale: f64,
-) -> Result<Tensor> {
-    let (batch, device) = (features.dim(0)?, features.device());
-    let wide = if device.is_metal() {
-        DType::F32
-    } else {
-        DType::F64
-    };
-    let rows = features.to_dtype(wide)?;
-    let select = |samples: &[u32]| rows.index_select(&Tensor::new(samples, device)?, 0);
-    let distances = (select(first)? - select(second)?)?.sqr()?.sum(1)?;
-    let threshold = threshold.detach().to_device(device)?.to_dtype(wide)?;
-    let exponents = (distances.broadcast_sub(&threshold)? / scale)?;
-    let exponents = finite(&exponents, wide)?;
-    // Candle has no maximum over segments: each sample's pairs stand in a row, which is filled up
-    // with a pair that weighs nothing.
-    let pairs = Listed::new(first, second, batch);
-    let widths = (0..batch).map(|sample| pairs.of(sample).len());
-    let width = widths.max().unwrap_or(0);
-    let slots = (0..batch).flat_map(|sample| {
-        let own = pairs.of(sample).iter().map(|&(pair, _)| pair);
-        own.chain(std::iter::repeat(first.len() as u32)).take(width)
-    });
-    let slots = Tensor::from_iter(slots, device)?;
-    let nothing = Tensor::full(f32::NEG_INFINITY, 1, device)?.to_dtype(wide)?;
-    let own = Tensor::cat(&[&exponents, &nothing], 0)?.index_select(&slots, 0)?;
-    let own = own.reshape((batch, width))?;
-    let peak = own.max(1)?.relu()?.detach();
-    let sum = own.broadcast_sub(&peak.unsqueeze(1)?)?.exp()?.sum(1)?;
-    let soft = (&peak + (sum + peak.neg()?.exp()?)?.log()?)?;
-    finite(&soft, features.dtype())?.to_dtype(features.dtype())
-}
-
-/// `values`, but none above the largest number of `dtype`; NaN stays.
-fn finite(values: &Tensor, dtype: DType) -> Result<Tensor> {
-    let largest = match dtype {
-        DType::F64 => f64::MAX,
-        DType::F16 => 65504.0,
-        DType::BF16 => f64::from(f32::from_bits(0x7F7F_0000)),
-        _ => f64::from(f32::MAX),
-    };
-    let cut = (values.zeros_like()? + largest)?;
-    values.gt(largest)?.where_cond(&cut, values)
 }

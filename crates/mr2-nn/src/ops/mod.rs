@@ -10,13 +10,15 @@ pub(crate) mod float;
 mod fused_cross_entropy;
 
 pub use cross_entropy::{Target, cross_entropy};
-pub use distance_log1p_sum_exp::distance_log1p_sum_exp;
+pub use distance_log1p_sum_exp::{
+    PairList, distance_log1p_sum_exp, weighted_distance_log1p_sum_exp,
+};
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::distance_log1p_sum_exp::composed;
+    use super::distance_log1p_sum_exp::composed::composed;
     use super::*;
     use crate::rng;
     use candle_core::{DType, Device, Result, Tensor, Var};
@@ -94,7 +96,18 @@ mod tests {
             check(
                 &normals(&[6, 9], factor),
                 |x| distance_log1p_sum_exp(x, &first, &second, &threshold, scale),
-                |x| composed(x, &first, &second, &threshold, scale),
+                |x| composed(x, &PairList::mutual(&first, &second), &threshold, scale),
+            );
+            // One pair counts for both samples, the rest for the first; sample 2 has none.
+            let list = PairList {
+                mutual: 1,
+                factor: Some(&[0.5, 3.0, 1.0, 40.0, 2.0, 1.0]),
+                ..PairList::mutual(&first, &second)
+            };
+            check(
+                &normals(&[6, 9], factor),
+                |x| weighted_distance_log1p_sum_exp(x, &list, &threshold, scale),
+                |x| composed(x, &list, &threshold, scale),
             );
         }
     }
@@ -103,7 +116,8 @@ mod tests {
     fn the_composed_distance_op_keeps_digits_and_stays_finite_in_f32() {
         let run = |x: [[f32; 2]; 2], threshold: f64| {
             let x = Var::new(&x, &Device::Cpu).unwrap();
-            let soft = composed(&x, &[0], &[1], &scalar(threshold), 1.0).unwrap();
+            let soft =
+                composed(&x, &PairList::mutual(&[0], &[1]), &scalar(threshold), 1.0).unwrap();
             let store = soft.sum_all().unwrap().backward().unwrap();
             let gradient = store.get(&x).unwrap().flatten_all().unwrap();
             let soft = soft.to_vec1::<f32>().unwrap();
@@ -122,7 +136,8 @@ mod tests {
     #[test]
     fn the_composed_distance_op_takes_batches_beyond_the_square_root_of_u32() {
         let x = Tensor::zeros((70_000, 1), DType::F32, &Device::Cpu).unwrap();
-        let soft = composed(&x, &[65_536, 69_999], &[0, 65_537], &scalar(0.0), 1.0).unwrap();
+        let list = PairList::mutual(&[65_536, 69_999], &[0, 65_537]);
+        let soft = composed(&x, &list, &scalar(0.0), 1.0).unwrap();
         let paired = soft.to_vec1::<f32>().unwrap().into_iter().enumerate();
         let paired = paired.filter(|&(_, soft)| soft > 0.5).map(|(i, _)| i);
         assert_eq!(paired.collect::<Vec<_>>(), [0, 65_536, 65_537, 69_999]);

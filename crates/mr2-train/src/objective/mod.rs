@@ -4,53 +4,42 @@
 //! features and logits, moves its state by them and returns its loss. The state goes into the
 //! checkpoint under the objective's own names: weights of samples or classes, a second network. A new
 //! method is one file here, one variant of [`ObjectiveConfig`] and one line in its `build`.
+//!
+//! The losses themselves are functions of `mr2_loss`, whose pages say where each comes from and how it
+//! differs from its public code. What is orthogonal to them stands beside them in
+//! [`TrainConfig`](crate::TrainConfig): label smoothing, which losses with targets of their own refuse,
+//! and sharpness-aware minimisation.
 
+mod balanced_softmax;
+mod centre_loss;
+mod config;
+mod cvar;
 mod erm;
+mod focal;
+mod group_dro;
+mod jtt;
+mod ldam;
+mod lff;
+mod logit_adjustment;
 mod mr2;
+mod re_weighting;
+mod setting;
+mod sup_con;
+mod vector_scaling;
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use mr2_data::Batch;
-use mr2_loss::Mr2Config;
 use mr2_nn::ops::Target;
 use mr2_stats::Pairs;
-use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::report::Watched;
 
-/// The method, with its own hyperparameters.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ObjectiveConfig {
-    /// Mean cross-entropy. With braces, because serde lets unknown keys pass beside a bare variant's
-    /// tag.
-    Erm {},
-    /// Margin regularisation (arXiv 2602.00205).
-    Mr2(Mr2Config),
-}
-
-impl ObjectiveConfig {
-    pub(crate) fn build(
-        &self,
-        classes: usize,
-        feature_dim: usize,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Box<dyn Objective>> {
-        Ok(match self {
-            ObjectiveConfig::Erm {} => Box::new(erm::Erm { classes }),
-            ObjectiveConfig::Mr2(config) => Box::new(mr2::Mr2::new(
-                config.clone(),
-                classes,
-                feature_dim,
-                dtype,
-                device,
-            )?),
-        })
-    }
-}
+pub use config::{ObjectiveConfig, Reweight};
+pub use mr2_loss::baselines::AbsentClasses;
+pub(crate) use setting::Setting;
 
 /// What an objective sees of a step.
 pub(crate) struct StepInput<'a> {
@@ -61,11 +50,19 @@ pub(crate) struct StepInput<'a> {
     pub(crate) logits: &'a Tensor,
     pub(crate) pairs: &'a Pairs,
     pub(crate) label_smoothing: f64,
+    /// The epoch of the stage, counted from 0.
+    pub(crate) epoch: u64,
+    /// The step of the stage, counted from 0.
+    pub(crate) step: u64,
 }
 
 impl StepInput<'_> {
+    fn labels(&self) -> &[u32] {
+        &self.batch.labels
+    }
+
     fn target(&self) -> Target<'_> {
-        let labels = &self.batch.labels;
+        let labels = self.labels();
         if self.label_smoothing > 0.0 {
             Target::Smoothed {
                 labels,
@@ -85,6 +82,27 @@ pub(crate) struct StepLoss {
     pub(crate) representation: Option<Representation>,
 }
 
+impl StepLoss {
+    /// A loss of one term.
+    fn of(total: Tensor) -> Self {
+        Self {
+            classification: total.clone(),
+            total,
+            representation: None,
+        }
+    }
+
+    /// A classification term and a weighted representation term.
+    fn with(classification: Tensor, representation: Representation) -> Result<Self> {
+        let Representation { term, weight } = &representation;
+        Ok(Self {
+            total: (&classification + (term * *weight)?)?,
+            classification,
+            representation: Some(representation),
+        })
+    }
+}
+
 /// The representation term of a loss.
 pub(crate) struct Representation {
     /// Before its weight.
@@ -99,20 +117,50 @@ pub(crate) struct Margins {
     pub(crate) spread_threshold: Option<f64>,
 }
 
-/// A method under training.
+/// A method under training. What a method doesn't have, it leaves as it is here.
 pub(crate) trait Objective {
     /// Called before the first step of every epoch.
-    fn start_epoch(&mut self) -> Result<()>;
+    fn start_epoch(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// Moves the objective's state by a step, before its loss.
-    fn observe(&mut self, step: &StepInput<'_>) -> Result<()>;
+    fn observe(&mut self, _step: &StepInput<'_>) -> Result<()> {
+        Ok(())
+    }
     /// The loss of a step with the state as it is, which stays so: it can be asked for again.
     fn loss(&self, step: &StepInput<'_>) -> Result<StepLoss>;
-    /// The margins that the next step would begin with.
-    fn margins(&self) -> Result<Margins>;
+    /// Trains what is the objective's own, once the step's gradient is taken and the model moved.
+    /// Features and logits are the same without their graph, also where another gradient was taken
+    /// than that at them.
+    fn update(&mut self, _step: &StepInput<'_>, _lr: f64) -> Result<()> {
+        Ok(())
+    }
+    /// Whether the head learns on features that its loss doesn't move.
+    fn detaches_head(&self) -> bool {
+        false
+    }
+    /// Whether the first stage is under way, which ends with [`Objective::take_errors`].
+    fn awaits_errors(&self) -> bool {
+        false
+    }
+    /// Which training images the model gets wrong after the first stage.
+    fn take_errors(&mut self, _errors: &[bool]) -> Result<()> {
+        Ok(())
+    }
+    /// The margins that the next step would begin with; `None` where the method has none.
+    fn margins(&self) -> Result<Option<Margins>> {
+        Ok(None)
+    }
     /// What failure signs need to know; `None` without margins.
-    fn watched(&self) -> Option<Watched>;
+    fn watched(&self) -> Option<Watched> {
+        None
+    }
     /// The state.
-    fn tensors(&self) -> Result<Vec<(String, Tensor)>>;
+    fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(Vec::new())
+    }
     /// Takes the state back; `tensors` holds exactly the names of [`Objective::tensors`].
-    fn load(&mut self, tensors: &HashMap<String, Tensor>) -> Result<()>;
+    fn load(&mut self, _tensors: &HashMap<String, Tensor>) -> Result<()> {
+        Ok(())
+    }
 }

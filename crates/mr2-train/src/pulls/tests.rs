@@ -8,8 +8,8 @@ use candle_core::Device;
 use mr2_backbones::{BuildConfig, Head, build};
 use mr2_data::{ImageSet, Loader, LoaderConfig, Pipeline, Sampler, Source, Split};
 use mr2_loss::{
-    ClassCount, ExponentScale, GammaSource, Mr2Config, Preset, Reduction, RepresentationConfig,
-    SpreadRule,
+    ClassCount, ExponentScale, GammaSource, Mr2Config, Positives, Preset, Reduction,
+    RepresentationConfig, SpreadRule,
 };
 use mr2_nn::graph::Act;
 use mr2_nn::layers::Dropout;
@@ -18,8 +18,10 @@ use mr2_nn::params::ParamStore;
 use mr2_nn::rng;
 
 use super::*;
+use crate::objective::StepInput;
 use crate::{
-    Clip, Job, ObjectiveConfig, OptimizerConfig, RunDir, ScheduleConfig, Select, TrainConfig,
+    ClassMeasures, Clip, Job, ObjectiveConfig, OptimizerConfig, RunDir, ScheduleConfig, Select,
+    Sharpness, TrainConfig,
 };
 
 const CLASSES: usize = 2;
@@ -60,6 +62,7 @@ fn objective() -> Mr2Config {
         weight: WEIGHT,
         scale: ExponentScale::TenTimesDim,
         spread: SpreadRule::Zero,
+        positives: Positives::All,
         reduction: Reduction::ClassMean(ClassCount::Data),
     };
     config
@@ -113,9 +116,12 @@ fn with_run<T>(objective: ObjectiveConfig, then: impl FnOnce(&mut Run<'_>, &Load
         clip: Clip::Off {},
         label_smoothing: 0.0,
         objective,
+        sharpness: Sharpness::Off {},
         checkpoint_every_steps: 100,
         log_every_steps: 1,
         select: Select::Last,
+        test_every_epoch: false,
+        class_measures: ClassMeasures::Off,
     };
     let folder = tempfile::tempdir().unwrap();
     let dir = RunDir::open(folder.path()).unwrap();
@@ -127,6 +133,9 @@ fn with_run<T>(objective: ObjectiveConfig, then: impl FnOnce(&mut Run<'_>, &Load
         train: &train,
         validation: None,
         test: &test,
+        extra_tests: &[],
+        train_once: None,
+        twin: None,
         class_names: train.set().classes(),
         versions: &BTreeMap::new(),
     };
@@ -226,10 +235,6 @@ struct OfImages {
 }
 
 impl crate::objective::Objective for std::rc::Rc<std::cell::RefCell<OfImages>> {
-    fn start_epoch(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     fn observe(&mut self, step: &StepInput<'_>) -> Result<()> {
         let mut state = self.borrow_mut();
         for index in &step.batch.indices {
@@ -257,25 +262,6 @@ impl crate::objective::Objective for std::rc::Rc<std::cell::RefCell<OfImages>> {
             total,
             representation: None,
         })
-    }
-
-    fn margins(&self) -> Result<crate::objective::Margins> {
-        Ok(crate::objective::Margins {
-            gamma: vec![Some(1.0); CLASSES],
-            spread_threshold: None,
-        })
-    }
-
-    fn watched(&self) -> Option<crate::report::Watched> {
-        None
-    }
-
-    fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        Ok(Vec::new())
-    }
-
-    fn load(&mut self, _tensors: &std::collections::HashMap<String, Tensor>) -> Result<()> {
-        Ok(())
     }
 }
 

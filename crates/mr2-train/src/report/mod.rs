@@ -4,6 +4,7 @@ mod correlation;
 mod failure_signs;
 
 use mr2_metrics::PerClass;
+use mr2_stats::NeuralCollapse;
 use serde::{Deserialize, Serialize};
 
 pub use correlation::{Correlations, MeasuredOn};
@@ -41,8 +42,13 @@ pub struct EpochRecord {
     pub validation_classes: Option<PerClass>,
     /// Mean cross-entropy on the validation part.
     pub validation_loss: Option<f64>,
+    /// On the test part, by class, where `test_every_epoch` asks for it. Only recorded: nothing is
+    /// selected by it.
+    pub test_classes: Option<PerClass>,
     /// Statistics, margin and head norm by class.
     pub classes: ClassSeries,
+    /// All training images with the weights of the end of the epoch, where `class_measures` asks for it.
+    pub training_set: Option<TrainingSet>,
     /// The threshold s̄ of the representation term, where the objective has one.
     pub spread_threshold: Option<f64>,
     /// How hard the terms of the loss pull at the features, where it has two.
@@ -130,10 +136,41 @@ pub struct ClassSeries {
     pub v: Vec<Option<f64>>,
     /// m + v.
     pub second_moment: Vec<Option<f64>>,
-    /// The objective's logit margin γ; 1 for plain cross-entropy.
+    /// The objective's logit margin γ; 1 for plain cross-entropy, `None` where the method has no such
+    /// margin.
     pub gamma: Vec<Option<f64>>,
     /// L2 norm of the class's row in the head's weight.
     pub head_norm: Vec<Option<f64>>,
+}
+
+/// The training images as a fixed set: unaugmented, with the network in evaluation mode.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSet {
+    /// Statistics of the features of each class.
+    pub classes: ExactClasses,
+    /// How far the features and the head have collapsed.
+    pub collapse: NeuralCollapse,
+}
+
+/// Statistics of each class over a fixed set; `None` for a class without images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExactClasses {
+    /// Squared norm of the mean.
+    pub m: Vec<Option<f64>>,
+    /// Mean squared distance from the mean.
+    pub v: Vec<Option<f64>>,
+}
+
+/// How much the training images of each class differ before anything is learnt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Diversity {
+    /// Of their pixels, as the model gets them.
+    pub pixels: ExactClasses,
+    /// Of their features under the initial weights.
+    pub initial_features: ExactClasses,
 }
 
 impl ClassSeries {

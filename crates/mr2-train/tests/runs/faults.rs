@@ -138,13 +138,8 @@ impl FileSystem for Faulty {
 fn run_into(folder: &Path, disk: &Faulty) -> Option<Error> {
     let process = process();
     let dir = RunDir::open_on(folder, Arc::new(disk.clone())).unwrap();
-    let outcome = train(
-        &process.job(),
-        &dir,
-        Start::Fresh,
-        &StopFlag::new(),
-        &mut |_| {},
-    );
+    let outcome =
+        process.with_job(|job| train(job, &dir, Start::Fresh, &StopFlag::new(), &mut |_| {}));
     disk.happened().then(|| outcome.unwrap_err())
 }
 

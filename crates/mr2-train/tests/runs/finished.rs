@@ -6,8 +6,8 @@ use mr2_loss::Preset;
 use mr2_metrics::SplitSource;
 use mr2_train::report::MeasuredOn;
 use mr2_train::{
-    Clip, Event, ObjectiveConfig, OptimizerConfig, Outcome, Predictions, RunResult, Select, Start,
-    StopFlag, TrainConfig, evaluate, summarise,
+    Clip, Event, ObjectiveConfig, OptimizerConfig, Outcome, Part, Predictions, RunResult, Select,
+    Start, StopFlag, TrainConfig, evaluate, summarise,
 };
 
 use crate::support::{
@@ -70,8 +70,8 @@ fn the_test_part_is_evaluated_once_and_last() {
             &StopFlag::new(),
             &mut |event| match event {
                 Event::Step { .. } => steps += 1,
-                Event::Evaluating { test: true } => of_test.push(steps),
-                Event::Evaluating { test: false } => of_validation += 1,
+                Event::Evaluating(Part::Test) => of_test.push(steps),
+                Event::Evaluating(Part::Validation) => of_validation += 1,
                 _ => {}
             },
         )

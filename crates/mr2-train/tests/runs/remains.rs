@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mr2_train::{Outcome, Start};
 
-use crate::support::{Process, STEPS, process};
+use crate::support::{Process, process};
 
 /// Type, shape and bytes of each tensor.
 pub type Tensors = HashMap<String, (String, Vec<usize>, Vec<u8>)>;
@@ -23,8 +23,7 @@ pub struct Remains {
 }
 
 pub fn remains(folder: &Path) -> Remains {
-    let last = folder.join(format!("checkpoint/last-{STEPS:09}.safetensors"));
-    let (tensors, state) = checkpoint(&last);
+    let (tensors, state) = checkpoint(&newest_checkpoint(folder));
     let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
     let result = fs::read_to_string(folder.join("result.json")).unwrap();
     Remains {
@@ -35,6 +34,37 @@ pub fn remains(folder: &Path) -> Remains {
         predictions: fs::read(folder.join("predictions.safetensors")).unwrap(),
         csv: fs::read_to_string(folder.join("predictions.csv")).unwrap(),
     }
+}
+
+/// The checkpoint of the latest step.
+pub fn newest_checkpoint(folder: &Path) -> PathBuf {
+    let entries = fs::read_dir(folder.join("checkpoint")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let named_last = |path: &PathBuf| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("last-")
+    };
+    paths.filter(named_last).max().unwrap()
+}
+
+/// Weights and buffers in the newest checkpoint, by name.
+pub fn weights_of(folder: &Path) -> Vec<(String, Vec<f32>)> {
+    let (tensors, _) = checkpoint(&newest_checkpoint(folder));
+    let mut found: Vec<_> = tensors
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("model."))
+        .map(|(name, (_, _, bytes))| {
+            let (values, _) = bytes.as_chunks();
+            (
+                name,
+                values.iter().map(|x| f32::from_le_bytes(*x)).collect(),
+            )
+        })
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
 }
 
 /// Tensors and state of a checkpoint.

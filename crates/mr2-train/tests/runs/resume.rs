@@ -5,17 +5,21 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use mr2_loss::Positives;
 use mr2_nn::rng;
-use mr2_train::{Event, OptimizerConfig, Outcome, RunResult, Select, Start, StopFlag, TrainConfig};
+use mr2_train::{
+    Event, ObjectiveConfig, OptimizerConfig, Outcome, Part, RunResult, Select, Start, StopFlag,
+    TrainConfig,
+};
 
 use crate::support::{
-    EPOCHS, Process, Remains, STEPS, STEPS_PER_EPOCH, config, process, process_with, remains,
-    uninterrupted, uninterrupted_by,
+    EPOCHS, Process, Remains, STEPS, STEPS_PER_EPOCH, config, objective, process, process_with,
+    remains, uninterrupted, uninterrupted_by,
 };
 
 /// What ends a process in the middle of a run.
 #[derive(Clone, Copy, Debug)]
-enum End {
+pub enum End {
     /// A stop is asked for: the run saves and returns.
     Stop,
     /// The process dies between two steps, and the last line of metrics is half-written.
@@ -27,7 +31,7 @@ fn run_until(folder: &Path, start: Start, step: u64, end: End) {
     run_process_until(&process(), folder, start, step, end);
 }
 
-fn run_process_until(process: &Process, folder: &Path, start: Start, step: u64, end: End) {
+pub fn run_process_until(process: &Process, folder: &Path, start: Start, step: u64, end: End) {
     let stop = StopFlag::new();
     let asked = stop.clone();
     let mut observer = |event: &Event<'_>| {
@@ -59,7 +63,7 @@ fn resume(folder: &Path) -> Remains {
     resume_by(&process(), folder)
 }
 
-fn resume_by(process: &Process, folder: &Path) -> Remains {
+pub fn resume_by(process: &Process, folder: &Path) -> Remains {
     let outcome = process.run(folder, Start::Resume).unwrap();
     assert!(matches!(outcome, Outcome::Finished(_)));
     remains(folder)
@@ -95,6 +99,28 @@ fn a_run_stopped_or_killed_at_any_of_20_random_steps_inside_epochs_resumes_to_th
     }
 }
 
+#[test]
+fn a_run_with_a_memory_of_features_resumes_to_the_same_bits() {
+    let mut objective = objective();
+    objective.representation.positives = Positives::Memory(19);
+    let process = || {
+        process_with(TrainConfig {
+            objective: ObjectiveConfig::Mr2(objective.clone()),
+            ..config()
+        })
+    };
+    let expected = uninterrupted_by(&process());
+    assert!(expected != uninterrupted(), "the memory changes nothing");
+    for step in steps_inside_epochs().into_iter().take(4) {
+        for end in [End::Stop, End::Kill] {
+            let folder = tempfile::tempdir().unwrap();
+            run_process_until(&process(), folder.path(), Start::Fresh, step, end);
+            let resumed = resume_by(&process(), folder.path());
+            assert_eq!(resumed, expected, "{end:?} at step {step}");
+        }
+    }
+}
+
 /// Runs until an evaluation begins, the `nth` (from 0) of validation or that of the test part, and asks
 /// for a stop.
 fn run_until_evaluation(
@@ -107,10 +133,12 @@ fn run_until_evaluation(
     let asked = stop.clone();
     let (mut before, mut seen) = (nth, Vec::new());
     let mut observer = |event: &Event<'_>| match event {
-        Event::Evaluating { test } if *test == of_test => match before.checked_sub(1) {
-            Some(left) => before = left,
-            None => asked.stop(),
-        },
+        Event::Evaluating(part) if (*part == Part::Test) == of_test => {
+            match before.checked_sub(1) {
+                Some(left) => before = left,
+                None => asked.stop(),
+            }
+        }
         _ if !asked.is_set() => {}
         Event::Stopping => seen.push("stopping".to_string()),
         Event::Saved(path) => seen.push(path.file_name().unwrap().to_string_lossy().to_string()),

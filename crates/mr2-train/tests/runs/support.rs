@@ -1,103 +1,32 @@
-//! A network of two convolutions with batch norm and dropout, on 44 noisy images of four classes
-//! with random crops and flips: five or six steps an epoch, a millisecond each.
+//! The tiny network on 44 noisy images of four classes with random crops and flips: five or six steps
+//! an epoch, a millisecond each.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use mr2_data::{ImageSet, Loader, LoaderConfig, Pipeline, Sampler, Source, Split, Transform};
 use mr2_loss::{Mr2Config, Preset, SpreadRule};
-use mr2_nn::graph::{Act, Ctx};
-use mr2_nn::layers::{BatchNormConfig, ConvBn, Dropout, linear};
-use mr2_nn::model::Backbone;
 use mr2_nn::params::ParamStore;
 use mr2_nn::rng;
 use mr2_stats::Estimator;
-use mr2_train::candle_core::{DType, Device, Result, Tensor};
+use mr2_train::candle_core::{DType, Device};
 use mr2_train::{
-    Clip, Error, Event, Job, ObjectiveConfig, OptimizerConfig, Outcome, RunDir, ScheduleConfig,
-    Select, Start, StopFlag, TrainConfig, Update, train,
+    ClassMeasures, Clip, Error, Event, Job, ObjectiveConfig, OptimizerConfig, Outcome, RunDir,
+    ScheduleConfig, Select, Sharpness, Start, StopFlag, TrainConfig, Twin, Update, train,
 };
 
-pub use crate::remains::{Remains, checkpoint, remains, uninterrupted, uninterrupted_by};
+pub use crate::tiny_net::TinyNet;
+
+pub use crate::remains::{
+    Remains, checkpoint, newest_checkpoint, remains, uninterrupted, uninterrupted_by, weights_of,
+};
 
 pub const CLASSES: usize = 4;
+pub const FEATURES: usize = 8;
 pub const EPOCHS: u64 = 5;
 pub const STEPS_PER_EPOCH: u64 = 6;
 pub const STEPS: u64 = EPOCHS * STEPS_PER_EPOCH;
-
-/// The network; it can be told to give NaN for an image of a step.
-pub struct TinyNet {
-    first: ConvBn,
-    second: ConvBn,
-    dropout: Dropout,
-    head: candle_nn::Linear,
-    /// Training step (from 0) and row of the batch that become NaN.
-    pub poison: Cell<Option<(u64, usize)>>,
-    training_steps: Cell<u64>,
-}
-
-impl TinyNet {
-    fn new(params: &ParamStore) -> Result<Self> {
-        let vb = params.var_builder();
-        let norm = BatchNormConfig {
-            eps: 1e-5,
-            momentum: 0.1,
-        };
-        let block = |inputs, outputs, stride, name: &str| {
-            let (conv, bn) = (vb.pp(name).pp("conv"), vb.pp(name).pp("bn"));
-            ConvBn::new(inputs, outputs, 3, stride, 1, norm, conv, bn)
-        };
-        Ok(Self {
-            first: block(1, 4, 1, "first")?,
-            second: block(4, 8, 2, "second")?,
-            dropout: Dropout::new(0.3)?,
-            head: linear(8, CLASSES, vb.pp("head"))?,
-            poison: Cell::new(None),
-            training_steps: Cell::new(0),
-        })
-    }
-}
-
-impl Backbone for TinyNet {
-    fn features(&self, cx: &Ctx, images: &Act) -> Result<Tensor> {
-        let x = self.first.forward_relu(cx, images)?;
-        let x = self.dropout.forward(cx, &x)?;
-        let features = self.second.forward_relu(cx, &x)?.mean_hw()?;
-        let features = self.dropout.forward_tensor(cx, &features)?;
-        if !cx.is_train() {
-            return Ok(features);
-        }
-        let step = self.training_steps.replace(self.training_steps.get() + 1);
-        match self.poison.get() {
-            Some((at, row)) if at == step => {
-                let rows = features.dim(0)?;
-                let factors: Vec<f32> = (0..rows)
-                    .map(|i| if i == row { f32::NAN } else { 1.0 })
-                    .collect();
-                features.broadcast_mul(&Tensor::from_vec(factors, (rows, 1), cx.device())?)
-            }
-            _ => Ok(features),
-        }
-    }
-
-    fn head(&self, _cx: &Ctx, features: &Tensor) -> Result<Tensor> {
-        features.apply(&self.head)
-    }
-
-    fn feature_dim(&self) -> usize {
-        8
-    }
-
-    fn classes(&self) -> usize {
-        CLASSES
-    }
-
-    fn head_weight(&self) -> &Tensor {
-        self.head.weight()
-    }
-}
 
 /// Everything that a process holds: built anew for each start of a run.
 pub struct Process {
@@ -108,6 +37,11 @@ pub struct Process {
     pub train: Loader,
     pub validation: Option<Loader>,
     pub test: Loader,
+    pub extra_tests: Vec<(String, Loader)>,
+    /// The training images in order; for an objective of two stages and for class measures.
+    pub train_once: Loader,
+    /// For an objective that trains two networks.
+    pub twin: (TinyNet, ParamStore),
     pub versions: BTreeMap<String, String>,
 }
 
@@ -132,9 +66,12 @@ pub fn config() -> TrainConfig {
         clip: Clip::Norm { max: 5.0 },
         label_smoothing: 0.1,
         objective: ObjectiveConfig::Mr2(objective()),
+        sharpness: Sharpness::Off {},
         checkpoint_every_steps: 4,
         log_every_steps: 1,
         select: Select::Last,
+        test_every_epoch: false,
+        class_measures: ClassMeasures::Off,
     }
 }
 
@@ -154,12 +91,17 @@ pub fn process() -> Process {
 }
 
 pub fn process_with(config: TrainConfig) -> Process {
-    let params = ParamStore::new(3, DType::F32, &Device::Cpu);
-    let model = TinyNet::new(&params).unwrap();
-    let plain = Pipeline::new(vec![normalise()]).unwrap();
-    let evaluation = |split, n| {
-        Loader::for_evaluation(images(split, n), plain.clone(), 16, 0, &Device::Cpu).unwrap()
+    let cosines = config.objective.needs_cosines();
+    process_with_head(config, cosines)
+}
+
+/// With a linear head, or one of cosines.
+pub fn process_with_head(config: TrainConfig, cosines: bool) -> Process {
+    let network = |seed| {
+        let params = ParamStore::new(seed, DType::F32, &Device::Cpu);
+        (TinyNet::new(&params, cosines).unwrap(), params)
     };
+    let (model, params) = network(3);
     Process {
         config_text: format!(
             "# the configuration of a test\n[train]\nseed = {}\n",
@@ -169,8 +111,11 @@ pub fn process_with(config: TrainConfig) -> Process {
         model,
         params,
         train: training(images(Split::Train, 44), 1),
-        validation: Some(evaluation(Split::Validation, 20)),
-        test: evaluation(Split::Test, 24),
+        validation: Some(evaluation(images(Split::Validation, 20))),
+        test: evaluation(images(Split::Test, 24)),
+        extra_tests: Vec::new(),
+        train_once: evaluation(images(Split::Train, 44)),
+        twin: network(4),
         versions: BTreeMap::from([("mr2-train".to_string(), "test".to_string())]),
     }
 }
@@ -180,6 +125,12 @@ fn normalise() -> Transform {
         mean: vec![0.5],
         std: vec![0.25],
     }
+}
+
+/// All images in order, as they are.
+pub fn evaluation(set: Arc<ImageSet>) -> Loader {
+    let pipeline = Pipeline::new(vec![normalise()]).unwrap();
+    Loader::for_evaluation(set, pipeline, 16, 0, &Device::Cpu).unwrap()
 }
 
 /// Shuffled batches of eight images, cropped and flipped at random.
@@ -231,8 +182,26 @@ pub fn images(split: Split, n: usize) -> Arc<ImageSet> {
 }
 
 impl Process {
-    pub fn job(&self) -> Job<'_> {
-        Job {
+    /// With these images of the training set alone.
+    pub fn with_images(mut self, indices: &[u32]) -> Self {
+        let set = self.train.set().subset(Split::Train, indices).unwrap();
+        let set = Arc::new(set);
+        self.train = training(set.clone(), 1);
+        self.train_once = evaluation(set);
+        self
+    }
+
+    /// Hands the job to `then`.
+    pub fn with_job<T>(&self, then: impl FnOnce(&Job<'_>) -> T) -> T {
+        let extra_tests = self.extra_tests.iter();
+        let extra_tests: Vec<_> = extra_tests
+            .map(|(name, loader)| (name.clone(), loader))
+            .collect();
+        let objective = &self.config.objective;
+        let (model, params) = &self.twin;
+        let measured = self.config.class_measures != ClassMeasures::Off;
+        let needs_once = measured || objective.first_stage_epochs() > 0;
+        then(&Job {
             config: &self.config,
             config_text: &self.config_text,
             model: &self.model,
@@ -240,9 +209,12 @@ impl Process {
             train: &self.train,
             validation: self.validation.as_ref(),
             test: &self.test,
+            extra_tests: &extra_tests,
+            train_once: needs_once.then_some(&self.train_once),
+            twin: objective.needs_twin().then_some(Twin { model, params }),
             class_names: self.train.set().classes(),
             versions: &self.versions,
-        }
+        })
     }
 
     /// Trains in `folder` with nobody watching.
@@ -257,6 +229,6 @@ impl Process {
         stop: &StopFlag,
         observer: &mut dyn FnMut(&Event<'_>),
     ) -> std::result::Result<Outcome, Error> {
-        train(&self.job(), &RunDir::open(folder)?, start, stop, observer)
+        self.with_job(|job| train(job, &RunDir::open(folder)?, start, stop, observer))
     }
 }

@@ -128,7 +128,7 @@ pub fn measure(audited: &Audited) -> Result<Measures> {
     let run = SeedRun {
         top5,
         ece: calibrated.as_ref().map(|found| found.ece),
-        ..SeedRun::new(0, labels, predictions)
+        ..SeedRun::new(0, labels, predictions, classes)?
     };
     let method = MethodRuns {
         name: audited.source.clone(),

@@ -3,17 +3,21 @@
 pub mod axis;
 pub mod class_accuracy;
 pub mod class_curves;
+pub mod class_quantity;
 pub mod confusion_pairs;
 pub mod epoch_frame;
 pub mod ink;
 pub mod mark;
 pub mod scene;
+pub mod sweep;
 
 pub use class_accuracy::{AccuracySeries, class_accuracy};
 pub use class_curves::{ClassCurves, class_curves};
+pub use class_quantity::class_quantity;
 pub use confusion_pairs::{ConfusionPair, confusion_pairs};
 pub use mark::Marked;
 pub use scene::Scene;
+pub use sweep::{SweepSeries, sweep};
 
 use ink::Ink;
 use mark::Key;

@@ -1,7 +1,8 @@
-//! What a pickle may call: five names that make arrays of bytes, and nothing else.
+//! What a pickle may call: five names that make arrays of bytes or integers, and nothing else.
 
 use super::machine::{Machine, Step};
 use super::{Array, Global, Id, Value};
+use crate::formats::npy::Integer;
 use std::ops::Range;
 
 impl Machine<'_> {
@@ -41,8 +42,9 @@ impl Machine<'_> {
             }
             (Value::Global(Global::DType), Some(Value::Bytes(range))) => {
                 match &self.input[range.clone()] {
-                    b"u1" | b"|u1" | b"uint8" => Value::ByteType,
-                    _ => return Err("an array of another type than uint8".to_string()),
+                    b"u1" | b"|u1" | b"uint8" => Value::Element(Integer::U8),
+                    b"i8" | b"<i8" | b"int64" => Value::Element(Integer::I64),
+                    _ => return Err("an array of another type than uint8 or int64".to_string()),
                 }
             }
             (Value::Global(Global::Encode), Some(Value::Bytes(range))) => {
@@ -65,12 +67,26 @@ impl Machine<'_> {
         text.chars().map(byte).collect()
     }
 
+    /// The state of a type: (version, byte order, ...).
+    fn little_endian(&self, state: Id) -> Step<()> {
+        let order = match &self.values[state] {
+            Value::Tuple(parts) => parts.get(1).map(|&id| &self.values[id]),
+            _ => None,
+        };
+        match order {
+            Some(Value::Bytes(range)) if matches!(&self.input[range.clone()], b"<" | b"|") => {
+                Ok(())
+            }
+            _ => Err("numbers that are not little-endian".to_string()),
+        }
+    }
+
     /// Gives an array its state: (version, shape, dtype, Fortran order, data).
     pub(super) fn build(&mut self) -> Step<()> {
         let state = self.pop()?;
         let object = self.top()?;
         match &self.values[object] {
-            Value::ByteType => return Ok(()), // its state is byte order and alignment
+            Value::Element(_) => return self.little_endian(state),
             Value::Array(None) => {}
             _ => return Err("state for something that is no new array".to_string()),
         }
@@ -81,12 +97,12 @@ impl Machine<'_> {
         let [
             Value::Int(_),
             Value::Tuple(shape),
-            Value::ByteType,
+            Value::Element(element),
             order,
             _,
         ] = parts[..]
         else {
-            return Err("array state that is not (version, shape, uint8, order, data)".to_string());
+            return Err("array state that is not (version, shape, type, order, data)".to_string());
         };
         let fortran = match order {
             Value::Bool(flag) => *flag,
@@ -100,6 +116,7 @@ impl Machine<'_> {
         let shape = shape.iter().map(size).collect::<Step<Vec<_>>>()?;
         let array = Array {
             shape,
+            element: *element,
             data: state[4],
             fortran,
         };

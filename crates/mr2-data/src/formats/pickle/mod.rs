@@ -1,5 +1,5 @@
 //! A reader of Python pickles that can build numbers, strings, lists, dictionaries and arrays of
-//! bytes, and nothing else. It runs no code: `GLOBAL` names are looked up in a list of five.
+//! bytes or 64-bit integers, and nothing else. It runs no code: `GLOBAL` names are looked up in a list of five.
 //!
 //! Values live in an arena and refer to each other by number, so that a pickle can neither nest
 //! deeper than our stack nor blow up by repeating itself; strings stay where they are in the input.
@@ -7,6 +7,7 @@
 mod calls;
 mod machine;
 
+use super::npy::Integer;
 use machine::Machine;
 use std::ops::Range;
 
@@ -34,16 +35,17 @@ pub(crate) enum Value {
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    /// `numpy.dtype("u1")`.
-    ByteType,
-    /// A NumPy array of bytes; empty until its state comes.
+    /// `numpy.dtype("u1")` or `("i8")`.
+    Element(Integer),
+    /// A NumPy array; empty until its state comes.
     Array(Option<Array>),
 }
 
-/// A NumPy array of bytes.
+/// A NumPy array of bytes or 64-bit integers, little-endian.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Array {
     pub shape: Vec<usize>,
+    pub element: Integer,
     pub data: Id,
     pub fortran: bool,
 }
@@ -113,6 +115,15 @@ impl<'a> Pickle<'a> {
             Value::Owned(bytes) => Some(bytes),
             _ => None,
         }
+    }
+
+    /// The keys of the outermost dictionary that are text, in order.
+    pub fn keys(&self) -> Vec<String> {
+        let Value::Dict(items) = self.get(self.root) else {
+            return Vec::new();
+        };
+        let text = |&(key, _): &(Id, Id)| String::from_utf8(self.bytes(key)?.to_vec()).ok();
+        items.iter().filter_map(text).collect()
     }
 
     /// The value of a key of the outermost dictionary.

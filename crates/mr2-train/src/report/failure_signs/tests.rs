@@ -37,6 +37,8 @@ fn healthy(epoch: u64) -> EpochRecord {
         validation_accuracy: Some(0.8),
         validation_classes: Some(counts([90, 80, 70])),
         validation_loss: Some(0.7),
+        test_classes: None,
+        training_set: None,
         correlations: Correlations::new(on, &accuracy, &classes).unwrap(),
         classes,
         spread_threshold: Some(1.0),

@@ -1,0 +1,43 @@
+//! Checks of the tensors that a baseline's state is loaded from.
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+
+/// The numbers of exactly the named tensors, each of `length` entries that are finite and not
+/// negative.
+pub(super) fn read<const N: usize>(
+    state: &str,
+    tensors: &HashMap<String, Tensor>,
+    names: [&str; N],
+    length: usize,
+) -> Result<[Vec<f64>; N]> {
+    let mut unexpected: Vec<&str> = tensors
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !names.contains(name))
+        .collect();
+    unexpected.sort_unstable();
+    if !unexpected.is_empty() {
+        bail!("{state}: unexpected tensors {}", unexpected.join(", "))
+    }
+    let mut values: [Vec<f64>; N] = [const { Vec::new() }; N];
+    for (values, name) in values.iter_mut().zip(names) {
+        let Some(tensor) = tensors.get(name) else {
+            bail!("{state}: the tensor {name} is missing")
+        };
+        if tensor.dims() != [length] {
+            bail!(
+                "{state}: {name} must be ({length}), got {:?}",
+                tensor.dims()
+            )
+        }
+        *values = tensor
+            .to_device(&Device::Cpu)?
+            .to_dtype(DType::F64)?
+            .to_vec1()?;
+        if let Some(wrong) = values.iter().find(|x| !(**x >= 0.0 && x.is_finite())) {
+            bail!("{state}: {name} holds {wrong}")
+        }
+    }
+    Ok(values)
+}
