@@ -176,7 +176,7 @@ impl<'a> PlannedBlock<'a> {
         let wanted = |(position, arm): &(usize, &Arm)| {
             let named = args.only.is_empty() || args.only.contains(&arm.name);
             let small = setting.scale != Scale::Smoke || arm.smoke == Some(true);
-            *position == 0 || (named && small)
+            *position == 0 || (named && small && arm.is_of(setting.scale))
         };
         let mut arms: Vec<PlannedArm<'a>> = Vec::new();
         for (_, arm) in block.arms.iter().enumerate().filter(wanted) {

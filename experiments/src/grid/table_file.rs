@@ -14,7 +14,9 @@ use crate::report::published::Source;
 pub use claim::{Claim, ClaimTest, Expect, Quantity};
 
 /// How much is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// A check that the program works.
@@ -26,6 +28,9 @@ pub enum Scale {
 }
 
 impl Scale {
+    /// Every scale.
+    pub const ALL: [Self; 3] = [Self::Smoke, Self::Rehearsal, Self::Full];
+
     /// Its name in file names and on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -151,6 +156,8 @@ pub struct Block {
 pub struct Arm {
     /// Name of the row.
     pub name: String,
+    /// The scales that it belongs to, if not all: lengths inside its settings differ with those of the training.
+    pub scales: Option<Vec<Scale>>,
     /// The preset of MR² that its objective is, before `set`.
     pub preset: Option<String>,
     /// Changes (`key.path=value`).
@@ -185,6 +192,14 @@ pub struct PublishedCell {
     pub source: Source,
 }
 
+impl Arm {
+    /// Whether it is trained at a scale.
+    pub fn is_of(&self, scale: Scale) -> bool {
+        let scales = self.scales.as_ref();
+        scales.is_none_or(|scales| scales.contains(&scale))
+    }
+}
+
 impl TableFile {
     /// Parses a table's file; `name` names it in errors.
     ///
@@ -209,11 +224,13 @@ impl TableFile {
             let mut arms = std::collections::BTreeSet::new();
             for arm in &block.arms {
                 let name = &arm.name;
-                ensure!(
-                    arms.insert(name),
-                    "block `{}`: two arms are named `{name}`",
-                    block.name
-                );
+                for scale in Scale::ALL.into_iter().filter(|scale| arm.is_of(*scale)) {
+                    ensure!(
+                        arms.insert((scale, name)),
+                        "block `{}`: two arms are named `{name}`",
+                        block.name
+                    );
+                }
                 let trained = arm.preset.is_some() || arm.set.is_some() || arm.tune.is_some();
                 ensure!(
                     arm.unknown.is_none() || !trained,
