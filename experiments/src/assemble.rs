@@ -155,20 +155,18 @@ pub fn evaluation_loader(
     set: &Arc<ImageSet>,
     device: &Device,
 ) -> Result<Loader> {
-    let transforms = config.data.evaluation_transforms.clone();
-    evaluate_after(Vec::new(), transforms, config, set, device)
+    evaluate_after(&[], config, set, device)
 }
 
+/// With `first` before the run's own evaluation transforms.
 fn evaluate_after(
-    mut first: Vec<Transform>,
-    transforms: Vec<Transform>,
+    first: &[Transform],
     config: &RunConfig,
     set: &Arc<ImageSet>,
     device: &Device,
 ) -> Result<Loader> {
     let config = &config.data;
-    first.extend(transforms);
-    let pipeline = Pipeline::new(first)?;
+    let pipeline = Pipeline::new([first, &config.evaluation_transforms].concat())?;
     let (images, workers) = (config.evaluation_images_per_batch, config.loader_workers);
     Loader::for_evaluation(set.clone(), pipeline, images, workers, device)
         .context("evaluation images")
@@ -184,37 +182,43 @@ pub fn shifted_loaders(
     device: &Device,
 ) -> Result<Vec<(String, Loader)>> {
     let test = &data.splits.test;
-    let transforms = &config.data.evaluation_transforms;
+    let each = config.data.shifts.each();
+    let loader = |first: &[Transform], set: &Arc<ImageSet>, name: &str| {
+        evaluate_after(first, config, set, device).with_context(|| format!("shifts: {name}"))
+    };
     let mut loaders = Vec::new();
-    for (corruption, severity) in config.data.shifts.each() {
-        let (set, first) = match &config.data.shifts {
-            Shifts::None {} => break,
-            Shifts::Corruptions {
-                per_class, seed, ..
-            } => {
-                let (per_class, seed) = (*per_class, *seed);
-                let chosen = TestImages::Balanced { per_class, seed };
+    match &config.data.shifts {
+        Shifts::None {} => {}
+        Shifts::Corruptions {
+            per_class, seed, ..
+        } => {
+            let (per_class, seed) = (*per_class, *seed);
+            let chosen = TestImages::Balanced { per_class, seed };
+            let set = Arc::new(chosen.apply(test, &data.files)?);
+            for (corruption, severity) in each {
+                let name = format!("{}-{severity}", corruption.name());
                 let step = Transform::Corrupt {
                     corruption,
                     severity,
                     seed,
                 };
-                (chosen.apply(test, &data.files)?, vec![step])
+                let loader = loader(&[step], &set, &name)?;
+                loaders.push((name, loader));
             }
-            Shifts::CifarC { path, .. } => {
-                let path = path.clone();
+        }
+        Shifts::CifarC { path, .. } => {
+            for (corruption, severity) in each {
+                let name = format!("{}-{severity}", corruption.name());
                 let chosen = TestImages::CifarC {
-                    path,
+                    path: path.clone(),
                     corruption,
                     severity,
                 };
-                (chosen.apply(test, &data.files)?, Vec::new())
+                let set = Arc::new(chosen.apply(test, &data.files)?);
+                let loader = loader(&[], &set, &name)?;
+                loaders.push((name, loader));
             }
-        };
-        let name = format!("{}-{severity}", corruption.name());
-        let loader = evaluate_after(first, transforms.clone(), config, &Arc::new(set), device)
-            .with_context(|| format!("shifts: {name}"))?;
-        loaders.push((name, loader));
+        }
     }
     Ok(loaders)
 }

@@ -2,7 +2,7 @@
 
 mod ceilings;
 mod curve;
-mod inputs;
+pub(crate) mod inputs;
 mod layer;
 mod loss;
 mod mr2_loss;

@@ -42,11 +42,18 @@ pub struct DataConfig {
 impl DataConfig {
     /// Whether the two ask for the same images and labels, however these are fed.
     pub fn same_images(&self, other: &Self) -> bool {
-        self.dataset == other.dataset
-            && self.validation == other.validation
-            && self.training_images == other.training_images
-            && self.training_labels == other.training_labels
-            && self.test_images == other.test_images
+        self.images() == other.images()
+    }
+
+    /// What decides which images and labels there are.
+    pub fn images(&self) -> impl PartialEq + Serialize + '_ {
+        (
+            &self.dataset,
+            &self.validation,
+            &self.training_images,
+            &self.training_labels,
+            &self.test_images,
+        )
     }
 }
 

@@ -12,11 +12,11 @@ use mr2_loss::{
 };
 use mr2_nn::rng;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::estimate::peak_memory;
-use super::store::Store;
+use super::store::{self, Store};
 use super::table_file::CostCase;
+use crate::commands::bench::inputs::normals;
 
 const WARM_UP: usize = 5;
 const REPETITIONS: usize = 30;
@@ -64,9 +64,10 @@ pub fn costs(cases: &[CostCase], store: &Store) -> Result<Vec<Cost>> {
 /// # Errors
 /// When the case can't be written as JSON.
 pub fn key(case: &CostCase) -> Result<String> {
-    let digest = Sha256::digest(serde_json::to_vec(case)?);
-    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("cost-{}", &digits[..16]))
+    Ok(format!(
+        "cost-{}",
+        store::digest(&serde_json::to_vec(case)?)
+    ))
 }
 
 fn read(path: &Path) -> Result<Cost> {
@@ -90,12 +91,7 @@ fn measured_aside(case: &CostCase, folder: &Path) -> Result<Cost> {
         );
     }
     let cost: Cost = serde_json::from_slice(&output.stdout).context("the measured cost")?;
-    let cannot = || format!("cannot write {}", folder.join(FILE).display());
-    std::fs::create_dir_all(folder).with_context(cannot)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
-    serde_json::to_writer_pretty(&mut file, &cost).with_context(cannot)?;
-    file.as_file().sync_all().with_context(cannot)?;
-    file.persist(folder.join(FILE)).with_context(cannot)?;
+    store::write(&folder.join(FILE), &serde_json::to_vec_pretty(&cost)?)?;
     Ok(cost)
 }
 
@@ -105,17 +101,7 @@ fn measured_aside(case: &CostCase, folder: &Path) -> Result<Cost> {
 /// When the case can't be.
 pub fn measure(case: &CostCase) -> Result<Cost> {
     let (batch, width) = (case.images_per_batch, case.features);
-    let normals = |name: &str, rows: usize| -> Result<Tensor> {
-        let stream = rng::stream(SEED, name);
-        let count = (rows * width) as u64;
-        let values = (0..count).map(|index| rng::normal(stream, index) as f32);
-        Ok(Tensor::from_vec(
-            values.collect(),
-            (rows, width),
-            &Device::Cpu,
-        )?)
-    };
-    let features = Var::from_tensor(&normals("features", batch)?)?;
+    let features = Var::from_tensor(&normals("features", &[batch, width])?)?;
     let pairs = Pairs::new(&labels(case, 0), case.classes)?;
     let threshold = Tensor::new(width as f64, &Device::Cpu)?;
     let scale = ExponentScale::TenTimesDim;
@@ -126,7 +112,10 @@ pub fn measure(case: &CostCase) -> Result<Cost> {
             // One batch more than it holds: a batch is seen after the next one was taken.
             for turn in 1..=(capacity.div_ceil(batch) as u64 + 1) {
                 let pairs = Pairs::new(&labels(case, turn), case.classes)?;
-                memory.push(&normals(&format!("memory {turn}"), batch)?, &pairs)?;
+                memory.push(
+                    &normals(&format!("memory {turn}"), &[batch, width])?,
+                    &pairs,
+                )?;
             }
             Some(memory)
         }

@@ -121,15 +121,7 @@ impl<'a> Grid<'a> {
     /// # Errors
     /// When files are missing or wrong.
     pub fn data(&self, run: &PlannedRun) -> Result<Arc<Data>> {
-        let config = &run.file.config.data;
-        // What `DataConfig::same_images` compares.
-        let asked = serde_json::to_string(&(
-            &config.dataset,
-            &config.validation,
-            &config.training_images,
-            &config.training_labels,
-            &config.test_images,
-        ))?;
+        let asked = serde_json::to_string(&run.file.config.data.images())?;
         let mut opened = locked(&self.opened);
         if let Some(data) = opened.get(&asked) {
             return Ok(data.clone());

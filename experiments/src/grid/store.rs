@@ -69,12 +69,7 @@ impl Store {
                 bytes = serde_json::to_vec(&value).with_context(cannot)?;
                 bytes.push(b'\n');
             }
-            let inside = folder.join(key);
-            std::fs::create_dir_all(&inside).with_context(cannot)?;
-            let mut aside = tempfile::NamedTempFile::new_in(&inside).with_context(cannot)?;
-            aside.write_all(&bytes).with_context(cannot)?;
-            aside.as_file().sync_all().with_context(cannot)?;
-            aside.persist(&to).with_context(cannot)?;
+            write(&to, &bytes)?;
         }
         Ok(())
     }
@@ -107,9 +102,29 @@ pub fn key(config: &RunConfig) -> Result<String> {
     if let Some(object) = value.as_object_mut() {
         object.remove("name");
     }
-    let digest = Sha256::digest(value.to_string().as_bytes());
+    Ok(digest(value.to_string().as_bytes()))
+}
+
+/// The beginning of the hash of `bytes`, in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
     let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(digits[..DIGITS].to_string())
+    digits[..DIGITS].to_string()
+}
+
+/// Writes a file whole or not at all, and makes its folder.
+///
+/// # Errors
+/// Names the file that can't be written.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    let folder = path.parent().with_context(cannot)?;
+    std::fs::create_dir_all(folder).with_context(cannot)?;
+    let mut aside = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
+    aside.write_all(bytes).with_context(cannot)?;
+    aside.as_file().sync_all().with_context(cannot)?;
+    aside.persist(path).with_context(cannot)?;
+    Ok(())
 }
 
 #[cfg(test)]

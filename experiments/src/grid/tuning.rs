@@ -94,7 +94,7 @@ fn tunable<'b, 'a>(
     setting: &'b PlannedSetting<'a>,
     block: &'b PlannedBlock<'a>,
 ) -> impl Iterator<Item = &'b PlannedArm<'a>> {
-    let tunes = setting.setting.tuning != Tuning::Off {};
+    let tunes = setting.tunes();
     let arms = block.arms.iter();
     arms.filter(move |arm| tunes && arm.arm.tune.is_some() && arm.row == Row::Trained)
 }

@@ -8,7 +8,7 @@ use super::scale::Scale;
 
 mod holm;
 
-pub use holm::holm_table;
+pub use holm::{differences_with_p, holm_table};
 
 /// Up to this many classes the members of each third are listed.
 const LISTED_CLASSES: usize = 40;

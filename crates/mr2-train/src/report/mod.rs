@@ -176,10 +176,21 @@ pub struct Diversity {
 impl ClassSeries {
     /// v / m.
     pub fn relative_spread(&self) -> Vec<Option<f64>> {
-        let ratio = |(v, m): (&Option<f64>, &Option<f64>)| match (v, m) {
-            (Some(v), Some(m)) if *m > 0.0 => Some(v / m),
-            _ => None,
-        };
-        self.v.iter().zip(&self.m).map(ratio).collect()
+        ratios(&self.v, &self.m)
     }
+}
+
+impl ExactClasses {
+    /// v / m.
+    pub fn relative_spread(&self) -> Vec<Option<f64>> {
+        ratios(&self.v, &self.m)
+    }
+}
+
+fn ratios(v: &[Option<f64>], m: &[Option<f64>]) -> Vec<Option<f64>> {
+    let ratio = |(v, m): (&Option<f64>, &Option<f64>)| match (v, m) {
+        (Some(v), Some(m)) if *m > 0.0 => Some(v / m),
+        _ => None,
+    };
+    v.iter().zip(m).map(ratio).collect()
 }

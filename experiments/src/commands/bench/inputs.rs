@@ -7,7 +7,7 @@ use mr2_nn::rng;
 const SEED: u64 = 0;
 
 /// Standard normal numbers in f32.
-pub(super) fn normals(name: &str, shape: &[usize]) -> Result<Tensor> {
+pub(crate) fn normals(name: &str, shape: &[usize]) -> Result<Tensor> {
     let stream = rng::stream(SEED, name);
     let count: usize = shape.iter().product();
     let values: Vec<f32> = (0..count as u64)

@@ -6,7 +6,7 @@ use mr2_metrics::{ClassReport, MeanSd, MethodRow, MethodRuns, Metric, ReportConf
 use super::collected::{CollectedBlock, CollectedRun};
 use crate::grid::plan::Row;
 use crate::report::document::{Column, Table};
-use crate::report::tables::chosen_on;
+use crate::report::tables::{chosen_on, differences_with_p};
 use crate::report::{Cell, Scale};
 
 const MAIN: [Metric; 9] = [
@@ -158,33 +158,12 @@ fn notes(block: &CollectedBlock<'_>) -> Vec<String> {
 }
 
 /// Differences to the reference: mean, interval, and Holm's p over the arms of the block.
-pub fn difference_table(block: &CollectedBlock<'_>, report: &ClassReport) -> Option<Table> {
+pub fn difference_table(report: &ClassReport) -> Option<Table> {
     if report.rows.len() < 2 {
         return None;
     }
     let title = format!("Difference to {} in percentage points", report.reference);
-    let mut columns = vec![Column::words("method")];
-    for metric in COMPARED {
-        columns.push(Column::numbers(metric.title()));
-        columns.push(Column::numbers(format!("p, {metric}")));
-    }
-    let mut table = Table::new(title, columns);
-    for arm in block.trained().skip(1) {
-        let Some(row) = report.row(&arm.arm.name) else {
-            continue;
-        };
-        let mut cells = vec![Cell::text(&row.name)];
-        for metric in COMPARED {
-            let compared = row.cell(metric).and_then(|c| c.against_reference.as_ref());
-            let p = compared.and_then(|c| c.holm_p);
-            cells.push(Cell::difference(
-                compared.map(|c| &c.paired),
-                Scale::Percent,
-            ));
-            cells.push(Cell::estimate(p, None, Scale::Probability {}));
-        }
-        table.rows.push(cells);
-    }
+    let mut table = differences_with_p(title, report, &COMPARED);
     table.notes.push(format!(
         "Mean of the paired differences over seeds [Student's t interval at {:.0} %]; p of the paired t test, adjusted by Holm \
          for the arms of this table. The intervals are not adjusted. One seed has neither, nor has a difference that is the same in every seed.",

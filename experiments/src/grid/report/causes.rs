@@ -20,13 +20,19 @@ const CAUSES: [(&str, OfClasses); 6] = [
         Some(result.diversity.as_ref()?.pixels.v.clone())
     }),
     ("pixels: v / m", |result| {
-        Some(relative(&result.diversity.as_ref()?.pixels))
+        Some(result.diversity.as_ref()?.pixels.relative_spread())
     }),
     ("features before training: v", |result| {
         Some(result.diversity.as_ref()?.initial_features.v.clone())
     }),
     ("features before training: v / m", |result| {
-        Some(relative(&result.diversity.as_ref()?.initial_features))
+        Some(
+            result
+                .diversity
+                .as_ref()?
+                .initial_features
+                .relative_spread(),
+        )
     }),
     ("images of other classes taken for it", confusions),
     ("test error", |result| {
@@ -43,7 +49,7 @@ const SPREADS: [(&str, OfClasses); 3] = [
         let both = exact.m.iter().zip(&exact.v);
         Some(both.map(|(m, v)| Some((*m)? + (*v)?)).collect())
     }),
-    ("v / m", |result| Some(relative(last(result)?))),
+    ("v / m", |result| Some(last(result)?.relative_spread())),
 ];
 
 /// A table for each arm.
@@ -105,12 +111,6 @@ fn table(arm: &CollectedArm<'_>) -> Result<Table> {
 
 fn last(result: &RunResult) -> Option<&ExactClasses> {
     Some(&result.curves.last()?.training_set.as_ref()?.classes)
-}
-
-fn relative(exact: &ExactClasses) -> Vec<Option<f64>> {
-    let both = exact.v.iter().zip(&exact.m);
-    both.map(|(v, m)| Some((*v)? / (*m).filter(|m| *m > 0.0)?))
-        .collect()
 }
 
 /// Test images of other classes that were taken for the class, over all images of other classes.

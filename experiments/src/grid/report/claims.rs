@@ -1,9 +1,11 @@
 //! The claims list: what the paper says, what was found, and whether it holds, fails or is undecided.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use mr2_metrics::{
-    ClassReport, Direction, Metric, Premise, Verdict, holm, mean_sd, paired_interval, premise,
-    verdict,
+    ClassReport, Direction, MethodRow, Metric, PairedDifference, Premise, Verdict, holm, mean_sd,
+    paired_interval, premise, verdict,
 };
 use mr2_train::result::RunResult;
 
@@ -109,25 +111,9 @@ fn difference(
     let (Some(arm), Some(other)) = (report.row(arm), report.row(against)) else {
         return Ok(no_runs());
     };
-    let values = |row: &mr2_metrics::MethodRow| {
-        let cell = row.cell(metric);
-        let values = cell.map_or(&[][..], |cell| &cell.per_seed);
-        row.seeds
-            .iter()
-            .copied()
-            .zip(values.iter().copied())
-            .collect::<Vec<_>>()
-    };
-    let (own, base) = (values(arm), values(other));
-    let pairs: Vec<(f64, f64)> = own
-        .iter()
-        .filter_map(|(seed, a)| Some((*a, base.iter().find(|(s, _)| s == seed)?.1)))
-        .collect();
-    if pairs.is_empty() {
+    let Some(paired) = paired(arm, other, metric, report.config.level)? else {
         return Ok(no_runs());
-    }
-    let (a, b): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-    let paired = paired_interval(&a, &b, report.config.level)?;
+    };
     let against_reference = (against == report.reference)
         .then(|| arm.cell(metric))
         .flatten();
@@ -148,6 +134,32 @@ fn difference(
         Cell::difference(Some(&paired), Scale::Percent).plain(),
         outcome,
     ))
+}
+
+/// The arm's metric minus the other's over the seeds that both have; `None` where there is none.
+fn paired(
+    arm: &MethodRow,
+    other: &MethodRow,
+    metric: Metric,
+    level: f64,
+) -> Result<Option<PairedDifference>> {
+    let values = |row: &MethodRow| -> BTreeMap<u64, f64> {
+        let of_seeds = row.cell(metric).map_or(&[][..], |cell| &cell.per_seed);
+        row.seeds
+            .iter()
+            .copied()
+            .zip(of_seeds.iter().copied())
+            .collect()
+    };
+    let (own, base) = (values(arm), values(other));
+    let pairs = own
+        .iter()
+        .filter_map(|(seed, a)| Some((*a, *base.get(seed)?)));
+    let (a, b): (Vec<f64>, Vec<f64>) = pairs.unzip();
+    Ok(match a.is_empty() {
+        true => None,
+        false => Some(paired_interval(&a, &b, level)?),
+    })
 }
 
 /// Whether the arm's is larger, where that is decided.
@@ -211,29 +223,24 @@ pub fn means(classes: usize, runs: impl Iterator<Item = Vec<Option<f64>>>) -> Ve
 /// The arm has the highest mean; decided where it is above every other with Holm over them. The reference is
 /// left out: it isn't one of the settings that are compared.
 fn best_arm(report: &ClassReport, arm: &str, metric: Metric) -> Result<Tested> {
-    let Some(own) = report.row(arm).and_then(|row| row.cell(metric)) else {
+    let Some(arm) = report.row(arm) else {
+        return Ok(no_runs());
+    };
+    let Some(own) = arm.cell(metric) else {
         return Ok(no_runs());
     };
     let others: Vec<_> = report
         .rows
         .iter()
-        .filter(|row| row.name != arm && row.name != report.reference)
+        .filter(|row| row.name != arm.name && row.name != report.reference)
         .filter_map(|row| Some((row, row.cell(metric)?)))
         .collect();
     let Some((best, best_cell)) = others.iter().max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)) else {
         return Ok(no_runs());
     };
-    let seeds = &report.row(arm).map_or(&[][..], |row| &row.seeds);
     let mut differences = Vec::new();
-    for (row, cell) in &others {
-        let pairs = seeds.iter().zip(&own.per_seed).filter_map(|(seed, a)| {
-            let place = row.seeds.iter().position(|other| other == seed)?;
-            Some((*a, *cell.per_seed.get(place)?))
-        });
-        let (a, b): (Vec<f64>, Vec<f64>) = pairs.unzip();
-        if !a.is_empty() {
-            differences.push(paired_interval(&a, &b, report.config.level)?);
-        }
+    for (row, _) in &others {
+        differences.extend(paired(arm, row, metric, report.config.level)?);
     }
     if differences.is_empty() {
         return Ok(no_runs());

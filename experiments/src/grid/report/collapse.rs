@@ -5,6 +5,7 @@ use mr2_stats::NeuralCollapse;
 use mr2_train::report::EpochRecord;
 
 use super::collected::{CollectedArm, CollectedBlock};
+use super::over_seeds::over_seeds;
 use crate::report::document::{Block, Column, Table};
 use crate::report::{Cell, Scale};
 
@@ -47,10 +48,8 @@ fn table(arm: &CollectedArm<'_>) -> Table {
         let mut cells = vec![Cell::count(epoch + 1)];
         for (_, measure) in MEASURES {
             let runs = arm.runs.iter();
-            let values: Option<Vec<f64>> =
-                runs.map(|run| measure(&run.result.curves[epoch])).collect();
-            let summary = values.and_then(|values| mean_sd(&values).ok());
-            cells.push(Cell::measure(summary, Scale::Plain { decimals: 3 }));
+            let values = runs.map(|run| measure(&run.result.curves[epoch]));
+            cells.push(over_seeds(values, Scale::Plain { decimals: 3 }));
         }
         table.rows.push(cells);
     }

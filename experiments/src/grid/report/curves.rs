@@ -9,6 +9,7 @@ use mr2_train::RunResult;
 use super::claims::{means, of};
 use super::collected::{CollectedArm, CollectedBlock};
 use super::correlations::correlations;
+use super::over_seeds::over_seeds;
 use crate::grid::table_file::Quantity;
 use crate::report::document::{Block, Column, Figure, Table};
 use crate::report::files::slug;
@@ -98,20 +99,13 @@ fn class_table(
     columns.extend(quantities.iter().map(|(_, name)| Column::numbers(*name)));
     let mut table = Table::new(title, columns);
     for class in hardest_first(&accuracy).unwrap_or_default() {
-        let over_seeds = |values: Vec<Option<f64>>, scale| {
-            let values: Option<Vec<f64>> = values.into_iter().collect();
-            Cell::measure(values.and_then(|values| mean_sd(&values).ok()), scale)
-        };
-        let accuracies = results
-            .iter()
-            .map(|r| r.test.class_accuracy[class])
-            .collect();
+        let accuracies = results.iter().map(|r| r.test.class_accuracy[class]);
         let mut cells = vec![
             Cell::text(&names[class]),
             over_seeds(accuracies, Scale::Percent),
         ];
         for (quantity, _) in quantities {
-            let values = results.iter().map(|r| of(*quantity, r)[class]).collect();
+            let values = results.iter().map(|r| of(*quantity, r)[class]);
             cells.push(over_seeds(values, Scale::Plain { decimals: 3 }));
         }
         table.rows.push(cells);

@@ -6,6 +6,7 @@ use mr2_train::report::ExactClasses;
 use mr2_train::{ObjectiveConfig, RunResult};
 
 use super::collected::CollectedBlock;
+use super::over_seeds::over_seeds;
 use crate::report::document::{Block, Column, Table};
 use crate::report::{Cell, Scale};
 
@@ -25,10 +26,8 @@ pub fn margins(block: &CollectedBlock<'_>) -> Vec<Block> {
     for arm in block.trained().skip(1) {
         let mut cells = vec![Cell::text(&arm.arm.name)];
         for (_, measure) in measures {
-            let values: Option<Vec<f64>> =
-                arm.runs.iter().map(|run| measure(&run.result)).collect();
-            let summary = values.and_then(|values| mean_sd(&values).ok());
-            cells.push(Cell::measure(summary, Scale::Plain { decimals: 3 }));
+            let values = arm.runs.iter().map(|run| measure(&run.result));
+            cells.push(over_seeds(values, Scale::Plain { decimals: 3 }));
         }
         table.rows.push(cells);
     }

@@ -9,6 +9,7 @@ mod correlations;
 mod costs;
 mod curves;
 mod margins;
+mod over_seeds;
 mod paper_way;
 mod provenance;
 mod published;
@@ -158,7 +159,7 @@ fn section(
     if collected.scale == Scale::Full {
         blocks.extend(published::published_table(block, report).map(Block::Table));
     }
-    blocks.extend(accuracy::difference_table(block, report).map(Block::Table));
+    blocks.extend(accuracy::difference_table(report).map(Block::Table));
     for show in &collected.table.shows {
         blocks.extend(match show {
             Show::ClassSpread => curves::class_spread(block, plots)?,

@@ -35,28 +35,11 @@ pub fn holm_table(report: &ClassReport) -> Option<Table> {
         metrics.iter().map(tests).min()?,
         metrics.iter().map(tests).max()?,
     );
-    let mut columns = vec![Column::words("method")];
-    for metric in &metrics {
-        columns.push(Column::numbers(metric.title()));
-        columns.push(Column::numbers(format!("p, {metric}")));
-    }
     let title = format!(
         "Difference to {} in percentage points, p corrected for the number of methods",
         report.reference
     );
-    let mut table = Table::new(title, columns);
-    for row in others() {
-        let mut cells = vec![Cell::text(&row.name)];
-        for &metric in &metrics {
-            let one = row
-                .cell(metric)
-                .and_then(|cell| cell.against_reference.as_ref());
-            let p = one.and_then(|one| one.holm_p);
-            cells.push(Cell::difference(one.map(|one| &one.paired), Scale::Percent));
-            cells.push(Cell::estimate(p, None, Scale::Probability {}));
-        }
-        table.rows.push(cells);
-    }
+    let mut table = differences_with_p(title, report, &metrics);
     let level = report.config.level;
     let tests = match fewest == most {
         true => most.to_string(),
@@ -72,6 +55,30 @@ pub fn holm_table(report: &ClassReport) -> Option<Table> {
     ));
     table.notes.push(chosen_on(report));
     Some(table)
+}
+
+/// Difference of each method to the reference with its interval over seeds, and Holm's p beside each.
+pub fn differences_with_p(title: String, report: &ClassReport, metrics: &[Metric]) -> Table {
+    let mut columns = vec![Column::words("method")];
+    for metric in metrics {
+        columns.push(Column::numbers(metric.title()));
+        columns.push(Column::numbers(format!("p, {metric}")));
+    }
+    let mut table = Table::new(title, columns);
+    let others = report.rows.iter();
+    for row in others.filter(|row| row.name != report.reference) {
+        let mut cells = vec![Cell::text(&row.name)];
+        for &metric in metrics {
+            let one = row
+                .cell(metric)
+                .and_then(|cell| cell.against_reference.as_ref());
+            let p = one.and_then(|one| one.holm_p);
+            cells.push(Cell::difference(one.map(|one| &one.paired), Scale::Percent));
+            cells.push(Cell::estimate(p, None, Scale::Probability {}));
+        }
+        table.rows.push(cells);
+    }
+    table
 }
 
 #[cfg(test)]
