@@ -79,6 +79,8 @@ impl Loader {
             return Err(Error::config("images_per_batch", reason));
         }
         config.sampler.validate(&set, size)?;
+        let sampler = config.sampler.on(&set.counts());
+        let config = LoaderConfig { sampler, ..config };
         pipeline.check_channels(set.channels())?;
         let recipe = Arc::new(Recipe {
             set,
@@ -122,7 +124,7 @@ impl Loader {
         &self.recipe.set
     }
 
-    /// How batches are made.
+    /// How batches are made; re-sampling of balanced classes is named by what it comes to, shuffling.
     pub fn config(&self) -> &LoaderConfig {
         &self.recipe.config
     }

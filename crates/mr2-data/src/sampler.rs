@@ -15,8 +15,9 @@ pub enum Sampler {
     Shuffled,
     /// Class-balanced re-sampling: as many draws, with replacement, as the set has images, each image with a
     /// probability proportional to the inverse of its class's count. Classes with images are thus equally
-    /// likely; on balanced data every image is, but unlike with [`Sampler::Shuffled`] not every one is drawn.
-    /// Each draw is augmented in its own way, also of an image that an epoch draws many times.
+    /// likely. Each draw is augmented in its own way, also of an image that an epoch draws many times.
+    /// Where all classes with images have equally many, nothing is re-sampled: a [`Loader`](crate::Loader)
+    /// makes the batches of [`Sampler::Shuffled`].
     ///
     /// Source: the `Resample` rule of kaidic/LDAM-DRW (`ImbalancedDatasetSampler` in utils.py). Its weights are
     /// the inverse of the effective number (1 − βⁿ)/(1 − β) with β = 0.9999 instead of n, which draws a class of
@@ -70,6 +71,16 @@ impl Sampler {
                 field: "images_per_class",
             }),
             None => Ok(()),
+        }
+    }
+
+    /// What it comes to on classes of these counts: re-sampling balanced data is plain shuffling.
+    pub(crate) fn on(self, counts: &[usize]) -> Self {
+        let mut present = counts.iter().filter(|&&count| count > 0);
+        let first = present.next();
+        match self {
+            Sampler::Resampled {} if present.all(|count| Some(count) == first) => Sampler::Shuffled,
+            other => other,
         }
     }
 

@@ -123,6 +123,18 @@ pub enum Error {
         /// place in it as released.
         images: Vec<String>,
     },
+    /// The objective's state refused a step, such as LfF's one at which the twin's loss is NaN; the source says why.
+    #[error("the objective at step {step} (epoch {epoch}, batch {batch})")]
+    Objective {
+        /// The step, counted from 1 as in the metrics.
+        step: u64,
+        /// The epoch, counted from 1 as in the metrics.
+        epoch: u64,
+        /// The batch within the epoch, counted from 1.
+        batch: u64,
+        /// What it refused.
+        source: Box<Error>,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -24,7 +24,8 @@ impl Run<'_> {
         let pairs = Pairs::new(&batch.labels, model.classes())?;
         self.statistics.observe(&features, &pairs)?;
         let input = self.input(batch, &features, &logits, &pairs);
-        self.objective.observe(&input)?;
+        let observed = self.objective.observe(&input);
+        observed.map_err(|error| self.of_objective(error))?;
         let objective_loss = self.objective.loss(&input)?;
         let [loss, classification_loss, representation_loss] =
             self.finite_terms(&objective_loss, batch)?;
@@ -48,7 +49,8 @@ impl Run<'_> {
         let lr = self.learning_rate(self.progress.step);
         self.optimizer.step(&gradients, lr)?;
         let input = self.input(batch, &features, &logits, &pairs);
-        self.objective.update(&input, lr)?;
+        let updated = self.objective.update(&input, lr);
+        updated.map_err(|error| self.of_objective(error))?;
 
         let record = StepRecord {
             step: self.progress.step + 1,
@@ -176,16 +178,34 @@ impl Run<'_> {
         self.job.config.optimizer.lr() * self.schedule.factor(self.stage_step(step))
     }
 
-    /// `step` is counted from 1, `images` are places in the training set.
-    pub(crate) fn not_finite(&self, what: &str, step: u64, images: &[u32]) -> Error {
+    /// An error of the objective's state with the step that is under way.
+    fn of_objective(&self, error: Error) -> Error {
+        let step = self.progress.step + 1;
+        let (epoch, batch) = self.place_of(step);
+        Error::Objective {
+            step,
+            epoch,
+            batch,
+            source: Box::new(error),
+        }
+    }
+
+    /// Epoch and batch of a step, all counted from 1.
+    fn place_of(&self, step: u64) -> (u64, u64) {
         let before = step.saturating_sub(1);
         let per_epoch = self.progress.steps_per_epoch;
+        (before / per_epoch + 1, before % per_epoch + 1)
+    }
+
+    /// `step` is counted from 1, `images` are places in the training set.
+    pub(crate) fn not_finite(&self, what: &str, step: u64, images: &[u32]) -> Error {
+        let (epoch, batch) = self.place_of(step);
         let set = self.job.train.set();
         Error::NotFinite {
             what: what.to_string(),
             step,
-            epoch: before / per_epoch + 1,
-            batch: before % per_epoch + 1,
+            epoch,
+            batch,
             images: images.iter().map(|&i| set.image_name(i as usize)).collect(),
         }
     }

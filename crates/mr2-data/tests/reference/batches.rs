@@ -269,18 +269,20 @@ fn resampling_draws_classes_equally_often_and_so_the_images_of_a_class() {
 }
 
 #[test]
-fn resampling_balanced_data_draws_every_image_equally_often_but_not_once_an_epoch() {
-    let labels: Vec<u32> = (0..50).map(|i| i % 5).collect();
-    // 1/50 of 500 · 50 draws; five standard deviations are 111.
-    assert!(
-        times_drawn(&labels, 500)
-            .iter()
-            .all(|&times| times.abs_diff(500) < 111)
-    );
-    let once = times_drawn(&labels, 1);
-    let absent = once.iter().filter(|&&times| times == 0).count();
-    // (1 − 1/50)^50 of 50 are 18.2.
-    assert!((8..30).contains(&absent), "{absent}");
+fn resampling_balanced_data_is_plain_shuffling_batch_for_batch() {
+    let balanced: Vec<u32> = (0..50).map(|i| i % 5 * 2).collect();
+    let of = |sampler, labels: &[u32]| {
+        let set = Arc::new(patterned(labels.to_vec(), 9, 8, 3));
+        let loader = Loader::new(set, augmentation(), config(sampler, 0), &Device::Cpu);
+        epoch(&loader.unwrap(), 3, 0)
+    };
+    let resampled = of(Sampler::Resampled {}, &balanced);
+    assert_eq!(resampled, of(Sampler::Shuffled, &balanced));
+    // One image more in a class, and it isn't.
+    let mut longer = balanced;
+    longer.push(4);
+    let resampled = of(Sampler::Resampled {}, &longer);
+    assert_ne!(resampled, of(Sampler::Shuffled, &longer));
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Every method as a run: resumed to the same bits, refused where it doesn't fit, and plain
 //! cross-entropy where that is what it is.
 
-use mr2_data::Split;
+use mr2_data::{Sampler, Split};
 use mr2_train::objective::{AbsentClasses, ObjectiveConfig, Reweight};
 use mr2_train::{Clip, RunResult, Sharpness, Start, TrainConfig};
 
 use crate::resume::{End, resume_by, run_process_until};
 use crate::support::{
-    Process, config, images, process_with, process_with_head, training, uninterrupted_by,
-    weights_of,
+    Process, config, images, process_with, process_with_head, training, training_by,
+    uninterrupted_by, weights_of,
 };
 
 /// Each method but ERM and MR², with its usual settings.
@@ -130,13 +130,15 @@ pub fn difference(a: &[(String, Vec<f32>)], b: &[(String, Vec<f32>)]) -> f32 {
 
 #[test]
 fn on_balanced_data_weights_and_priors_leave_cross_entropy_and_ldam_does_not() {
-    let step = |objective: ObjectiveConfig, cosines: bool| {
+    let unclipped = |objective, cosines| {
         let config = TrainConfig {
             clip: Clip::Off {},
             ..with(objective)
         };
-        after_one_step(&process_with_head(config, cosines))
+        process_with_head(config, cosines)
     };
+    let step =
+        |objective: ObjectiveConfig, cosines: bool| after_one_step(&unclipped(objective, cosines));
     let plain = step(ObjectiveConfig::Erm {}, false);
     for objective in [
         ObjectiveConfig::ReWeighting { beta: 0.9999 },
@@ -151,6 +153,9 @@ fn on_balanced_data_weights_and_priors_leave_cross_entropy_and_ldam_does_not() {
         let found = difference(&step(objective, false), &plain);
         assert!(found <= 1e-6, "{name}: {found}");
     }
+    let mut resampled = unclipped(ObjectiveConfig::Erm {}, false);
+    resampled.train = training_by(Sampler::Resampled {}, images(Split::Train, 44), 1);
+    assert_eq!(after_one_step(&resampled), plain, "re-sampling");
     // 1 is the scale of the head, so only the margin is left.
     let margin_alone = ObjectiveConfig::Ldam {
         max_margin: 0.5,

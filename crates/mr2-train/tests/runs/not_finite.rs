@@ -32,6 +32,23 @@ fn a_nan_stops_the_run_names_step_and_image_and_keeps_the_last_good_checkpoint()
 }
 
 #[test]
+fn a_nan_of_lffs_twin_stops_the_run_and_names_the_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let poisoned = process_with(TrainConfig {
+        label_smoothing: 0.0,
+        objective: ObjectiveConfig::Lff { q: 0.7, decay: 0.7 },
+        ..config()
+    });
+    poisoned.twin.0.poison.set(Some((9, 3)));
+    let error = poisoned.run(folder.path(), Start::Fresh).unwrap_err();
+    let message = error.to_string();
+    assert_eq!(message, "the objective at step 10 (epoch 2, batch 4)");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("sample losses: losses"), "{source}");
+    checkpoint(&folder.path().join("checkpoint/last-000000008.safetensors"));
+}
+
+#[test]
 fn an_image_is_named_by_its_place_in_the_data_set_and_not_in_the_part_that_trains() {
     let all = images(Split::Train, 44);
     let kept: Vec<u32> = (0..44).filter(|image| image % 3 != 0).collect();

@@ -135,9 +135,14 @@ pub fn evaluation(set: Arc<ImageSet>) -> Loader {
 
 /// Shuffled batches of eight images, cropped and flipped at random.
 pub fn training(set: Arc<ImageSet>, workers: usize) -> Loader {
+    training_by(Sampler::Shuffled, set, workers)
+}
+
+/// The same in another order.
+pub fn training_by(sampler: Sampler, set: Arc<ImageSet>, workers: usize) -> Loader {
     let config = LoaderConfig {
         images_per_batch: 8,
-        sampler: Sampler::Shuffled,
+        sampler,
         seed: 5,
         workers,
         drop_last: false,

@@ -7,8 +7,8 @@ use mr2_train::ObjectiveConfig;
 
 use super::{Balanced, PlannedRun};
 
-/// Whether an arm differs from the reference by an objective only that is cross-entropy too, or by drawing images
-/// by class where classes are balanced: that is the distribution of plain shuffling's draws.
+/// Whether an arm differs from the reference by an objective only that is cross-entropy too, or by re-sampling
+/// where classes are balanced, which is plain shuffling.
 pub(super) fn same_objective(
     arm: &PlannedRun,
     reference: &PlannedRun,
