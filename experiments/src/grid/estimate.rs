@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use mr2_train::{Event, StopFlag};
+use anyhow::{Context, Result, anyhow};
+use mr2_train::{ClassMeasures, Event, Start, StopFlag};
 use serde::Serialize;
 
-use super::execute::Grid;
+use super::execute::{Grid, locked};
 use super::plan::PlannedRun;
 use super::view::duration;
+use crate::assemble::Data;
+use crate::config::{RunConfig, Shifts};
 use crate::run::train_into;
-use mr2_train::Start;
 
 /// Steps that are timed, after as many that aren't.
 const TIMED_STEPS: u64 = 20;
@@ -28,7 +30,7 @@ pub struct Kind {
     pub runs: usize,
     /// Steps of each.
     pub steps: u64,
-    /// Seconds of a step.
+    /// Seconds of a step, beside as many runs as there are jobs.
     pub seconds_per_step: f64,
     /// Seconds of all of them, one after the other, evaluation included.
     pub seconds: f64,
@@ -41,15 +43,15 @@ pub struct Kind {
 pub struct Estimate {
     /// By kind.
     pub kinds: Vec<Kind>,
-    /// Hours with the jobs asked for, if they don't slow each other down.
+    /// Hours with the jobs asked for.
     pub hours: f64,
     /// Bytes of all run folders.
     pub disk_bytes: u64,
-    /// The most memory that this process had while it timed, times the jobs.
+    /// The most memory that this process had while it timed.
     pub memory_bytes: Option<u64>,
 }
 
-/// Times the kinds of `runs`.
+/// Times the kinds of `runs`, side by side as they would be trained.
 ///
 /// # Errors
 /// When a run can't be assembled or trained.
@@ -65,18 +67,35 @@ pub fn estimate(runs: &[PlannedRun], grid: &Grid<'_>) -> Result<Estimate> {
     let mut groups: Vec<Vec<&PlannedRun>> = groups.into_values().collect();
     groups.sort_by(|a, b| a[0].label.cmp(&b[0].label));
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let mut kinds = Vec::new();
-    for (number, group) in groups.iter().enumerate() {
-        let folder = scratch.path().join(number.to_string());
-        let kind = time(group, &folder, grid);
-        kinds.push(kind.with_context(|| group[0].label.clone())?);
-        std::fs::remove_dir_all(&folder)?;
-    }
-    let seconds: f64 = kinds.iter().map(|kind| kind.seconds).sum();
+    let waiting = Mutex::new(groups.iter().enumerate());
+    let timed = Mutex::new(BTreeMap::new());
+    let work = || -> Result<()> {
+        let pool = grid.pool()?;
+        loop {
+            let Some((number, group)) = locked(&waiting).next() else {
+                return Ok(());
+            };
+            let folder = scratch.path().join(number.to_string());
+            let kind = pool.install(|| time(group, &folder, grid));
+            let kind = kind.with_context(|| group[0].label.clone())?;
+            std::fs::remove_dir_all(&folder)?;
+            locked(&timed).insert(number, kind);
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..grid.jobs()).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            let ended = worker.join();
+            ended.unwrap_or_else(|_| Err(anyhow!("a worker of the estimate panicked")))
+        })
+    })?;
+    let kinds: Vec<Kind> = std::mem::take(&mut *locked(&timed)).into_values().collect();
+    // Not `sum`, which makes −0 of nothing.
+    let seconds = kinds.iter().fold(0.0, |sum, kind| sum + kind.seconds);
     Ok(Estimate {
         hours: seconds / 3600.0 / grid.jobs() as f64,
         disk_bytes: kinds.iter().map(|kind| kind.bytes).sum(),
-        memory_bytes: peak_memory().map(|bytes| bytes * grid.jobs() as u64),
+        memory_bytes: peak_memory(),
         kinds,
     })
 }
@@ -106,10 +125,7 @@ fn time(group: &[&PlannedRun], folder: &Path, grid: &Grid<'_>) -> Result<Kind> {
     let config = &run.file.config;
     // A forward pass takes about a third of a step's time for each image.
     let images_per_step = config.data.images_per_batch.max(1) as f64;
-    let splits = &data.splits;
-    let validation = splits.validation.as_ref().map_or(0, |set| set.len()) as u64;
-    let evaluated = splits.test.len() as u64 + config.training.epochs * validation;
-    let evaluation = evaluated as f64 / images_per_step / 3.0;
+    let evaluation = evaluated(config, &data) as f64 / images_per_step / 3.0;
     let runs = group.len();
     Ok(Kind {
         label: run.label.clone(),
@@ -119,6 +135,31 @@ fn time(group: &[&PlannedRun], folder: &Path, grid: &Grid<'_>) -> Result<Kind> {
         seconds: (steps as f64 + evaluation) * seconds * runs as f64,
         bytes: size(folder)? * runs as u64,
     })
+}
+
+/// Images that a run sees without learning from them.
+fn evaluated(config: &RunConfig, data: &Data) -> u64 {
+    let (splits, training) = (&data.splits, &config.training);
+    let (epochs, test) = (training.epochs, splits.test.len() as u64);
+    let validation = splits.validation.as_ref().map_or(0, |set| set.len() as u64);
+    let each_shift = match &config.data.shifts {
+        Shifts::Corruptions { per_class, .. } => (per_class * splits.test.classes().len()) as u64,
+        Shifts::None {} | Shifts::CifarC { .. } => test,
+    };
+    let tests = if training.test_every_epoch {
+        epochs + 1
+    } else {
+        1
+    };
+    let measured = match training.class_measures {
+        ClassMeasures::Off => 0,
+        ClassMeasures::LastEpoch => 2,
+        ClassMeasures::EveryEpoch => epochs + 1,
+    };
+    tests * test
+        + epochs * validation
+        + config.data.shifts.each().len() as u64 * each_shift
+        + measured * splits.train.len() as u64
 }
 
 /// Bytes of the files in a folder.

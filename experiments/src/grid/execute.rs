@@ -172,10 +172,17 @@ impl<'a> Grid<'a> {
         Ok(Ended::Done(queue.failures))
     }
 
+    /// The threads of a worker.
+    ///
+    /// # Errors
+    /// When they can't be made.
+    pub fn pool(&self) -> Result<rayon::ThreadPool> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads);
+        Ok(pool.build()?)
+    }
+
     fn work(&self, worker: usize, queue: &Mutex<Queue>, view: &View) -> Result<()> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads)
-            .build()?;
+        let pool = self.pool()?;
         while !self.stop.is_set() {
             let Some(mut next) = locked(queue).waiting.pop_front() else {
                 return Ok(());
@@ -246,6 +253,6 @@ fn is_locked(error: &anyhow::Error) -> bool {
 }
 
 /// The value, also after a panic of another worker.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
