@@ -20,6 +20,7 @@ set = [
 name = "step"
 base = "tiny.toml"
 score = "overall"
+choose = "highest"
 arms = [
     { name = "none", set = ["training.optimizer.lr=1e-9"] },
     { name = "some", set = ["training.optimizer.lr=0.1"] },
@@ -29,6 +30,7 @@ arms = [
 name = "weight"
 base = "tiny.toml"
 score = "overall_and_hard"
+choose = "highest"
 arms = [
     { name = "as it was", set = [] },
     { name = "none again", set = ["training.optimizer.lr=1e-8"] },

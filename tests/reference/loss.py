@@ -126,7 +126,7 @@ def presets(tensors, data):
 
     our_preset(tensors, "paper_linear", data, 2, "batch_local", "m + v", 2.0, 0.3, 1.0, sample_mean)
     our_preset(tensors, "paper_cosine", data, 3, "batch_local", "m + v", 2.0, 0.3, 1.0, sample_mean)
-    our_preset(tensors, "recommended", data, 2, "pooled", "v / m", 1.0, 1.0, 10.0 * DIM, by_class)
+    our_preset(tensors, "recommended", data, 2, "pooled", "m + v", 1.0, 3.0, 10.0 * DIM, by_class)
     official_preset(tensors, "official_cifar", data, "cifar")
     official_preset(tensors, "official_imagenet", data, "imagenet")
 

@@ -18,14 +18,15 @@ use crate::config::{DataConfig, RunFile, Validation};
 use crate::progress::Progress;
 use crate::run::{start_for, train_into, with_job};
 use crate::stop::{STOPPED, on_signals};
-use choice::{hard_classes, judge, winner};
+use choice::{compare, hard_classes, judge, winner};
 use plan::{Arm, Plan, Score, Stage};
 use results::{Tuned, TunedStage};
 
 /// Choose hyperparameters on validation images, stage by stage.
 ///
-/// Each stage trains its arms over all seeds; the arm with the highest mean score wins, and its settings
-/// stay in force in later stages. Test results are never read. Finished runs are reused.
+/// Each stage trains its arms over all seeds and chooses one by its mean score: the highest, or the first unless
+/// another's gain is decided, as the file says. The winner's settings stay in force in later stages. Test
+/// results are never read. Finished runs are reused.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: mr2 tune experiments/tune/quickstart.toml --out runs/tune --results tune.json"
@@ -129,7 +130,9 @@ fn tune(plan: &Plan, runner: &mut Runner<'_>) -> Result<Option<Tuned>> {
             }
             arms.push(judge(arm, stage.score, &per_seed, hard.as_deref())?);
         }
-        let best = winner(&arms).with_context(|| format!("stage `{}`: no arms", stage.name))?;
+        compare(&mut arms)?;
+        let best = winner(&arms, stage.choose)
+            .with_context(|| format!("stage `{}`: no arms", stage.name))?;
         let names = |hard: &Vec<usize>| hard.iter().map(|&k| class_names[k].clone()).collect();
         let hard_names = match stage.score {
             Score::Overall => {
@@ -143,6 +146,7 @@ fn tune(plan: &Plan, runner: &mut Runner<'_>) -> Result<Option<Tuned>> {
         tuned.stages.push(TunedStage {
             name: stage.name.clone(),
             score: stage.score,
+            choose: stage.choose,
             hard_classes: hard_names,
             arms,
             winner,

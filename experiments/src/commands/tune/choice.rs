@@ -1,10 +1,13 @@
 //! Which arm of a stage wins, and which classes are hard.
 
 use anyhow::{Context, Result};
-use mr2_metrics::{PerClass, group_accuracy, mean_sd, thirds};
+use mr2_metrics::{PerClass, group_accuracy, holm, mean_sd, paired_interval, thirds};
 
-use super::plan::{Arm, Score};
-use super::results::TunedArm;
+use super::plan::{Arm, Choose, Score};
+use super::results::{Difference, TunedArm};
+
+/// The level of the intervals.
+const LEVEL: f64 = 0.95;
 
 /// An arm's score from what its runs measured on validation images, one a seed; `hard` are the hard
 /// classes, where a stage has chosen them.
@@ -20,29 +23,59 @@ pub(super) fn judge(
         let of_seeds = class_accuracy.iter().map(|a| group_accuracy(a, hard));
         of_seeds.flatten().collect()
     });
-    let mean = |values: &[f64]| {
-        mean_sd(values)
-            .map(|m| m.mean)
-            .with_context(|| format!("arm `{}`: accuracies", arm.name))
+    let scores: Vec<f64> = match (score, &hard) {
+        (Score::OverallAndHard, Some(hard)) => {
+            let pairs = overall.iter().zip(hard);
+            pairs
+                .map(|(overall, hard)| (overall + hard) / 2.0)
+                .collect()
+        }
+        _ => overall.clone(),
     };
-    let score = match (score, &hard) {
-        (Score::OverallAndHard, Some(hard)) => (mean(&overall)? + mean(hard)?) / 2.0,
-        _ => mean(&overall)?,
-    };
+    let score = mean_sd(&scores).with_context(|| format!("arm `{}`: accuracies", arm.name))?;
     Ok(TunedArm {
         name: arm.name.clone(),
         set: arm.set.clone(),
-        score,
+        score: score.mean,
+        scores,
+        difference: None,
         overall,
         hard,
         class_accuracy,
     })
 }
 
-/// The arm with the highest score; the first of equals.
-pub(super) fn winner(arms: &[TunedArm]) -> Option<&TunedArm> {
+/// Sets how the score of each arm but the first differs from the first's, seed by seed.
+pub(super) fn compare(arms: &mut [TunedArm]) -> Result<()> {
+    let Some((first, others)) = arms.split_first_mut() else {
+        return Ok(());
+    };
+    let paired = others
+        .iter()
+        .map(|arm| Ok(paired_interval(&arm.scores, &first.scores, LEVEL)?))
+        .collect::<Result<Vec<_>>>()?;
+    let p: Vec<Option<f64>> = paired.iter().map(|paired| paired.p).collect();
+    for ((arm, paired), p) in others.iter_mut().zip(paired).zip(holm(&p)?) {
+        arm.difference = Some(Difference {
+            mean: paired.mean,
+            interval: paired.interval.map(|i| [i.low, i.high]),
+            p,
+        });
+    }
+    Ok(())
+}
+
+/// The arm that the scores choose; the first of equals.
+pub(super) fn winner(arms: &[TunedArm], choose: Choose) -> Option<&TunedArm> {
+    let decided = |arm: &TunedArm| match &arm.difference {
+        Some(found) => found.mean > 0.0 && found.p.is_some_and(|p| p <= 1.0 - LEVEL),
+        None => true,
+    };
+    let candidates = arms
+        .iter()
+        .filter(|arm| choose == Choose::Highest || decided(arm));
     // Of equals, `max_by` takes the last.
-    arms.iter().rev().max_by(|a, b| a.score.total_cmp(&b.score))
+    candidates.rev().max_by(|a, b| a.score.total_cmp(&b.score))
 }
 
 /// The hard third by the arm's class accuracies, averaged over its seeds.
@@ -88,7 +121,37 @@ mod tests {
             overall("best", &[[7, 7, 7], [7, 7, 7]]),
             overall("best again", &[[8, 8, 8], [6, 6, 6]]),
         ];
-        assert_eq!(winner(&arms).unwrap().name, "best");
+        assert_eq!(winner(&arms, Choose::Highest).unwrap().name, "best");
+    }
+
+    #[test]
+    fn the_first_arm_stays_unless_a_gain_is_decided() {
+        let overall = |name, right: &[[u64; 3]]| judged(name, Score::Overall, &[0], right);
+        let choose = |other: TunedArm, third: TunedArm| {
+            let mut arms = [
+                overall("now", &[[5, 5, 5], [6, 6, 6], [5, 5, 5]]),
+                other,
+                third,
+            ];
+            compare(&mut arms).unwrap();
+            let chosen = winner(&arms, Choose::HighestDecided).unwrap().name.clone();
+            (chosen, arms)
+        };
+        let lucky = || overall("lucky", &[[6, 5, 5], [10, 10, 10], [5, 5, 5]]);
+        let worse = || overall("worse", &[[3, 3, 3], [4, 4, 4], [3, 3, 4]]);
+        let (chosen, arms) = choose(lucky(), worse());
+        assert_eq!(chosen, "now");
+        assert!(arms[0].difference.is_none());
+        // Differences of 1/30, 12/30 and 0: mean 0.1444, s.d. 0.2219; t = 1.128 with 2 degrees of freedom.
+        let found = arms[1].difference.as_ref().unwrap();
+        let [low, high] = found.interval.unwrap();
+        assert!((found.mean - 0.144_444).abs() < 1e-5);
+        assert!(
+            (low + 0.406_8).abs() < 1e-3 && (high - 0.695_7).abs() < 1e-3,
+            "{low} {high}"
+        );
+        let steady = overall("steady", &[[8, 8, 8], [9, 9, 9], [8, 8, 7]]);
+        assert_eq!(choose(lucky(), steady).0, "steady");
     }
 
     #[test]

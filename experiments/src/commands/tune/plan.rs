@@ -27,7 +27,19 @@ pub(super) struct Stage {
     /// The run file, seen from the tuning file.
     pub(super) base: PathBuf,
     pub(super) score: Score,
+    pub(super) choose: Choose,
     pub(super) arms: Vec<Arm>,
+}
+
+/// How the scores make the choice.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Choose {
+    /// The highest mean score.
+    Highest,
+    /// The first arm, unless another's mean score is higher with p ≤ 0.05: paired over seeds, adjusted by Holm
+    /// for the stage's arms. The highest of these, if there are several.
+    HighestDecided,
 }
 
 /// A candidate.

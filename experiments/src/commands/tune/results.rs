@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use mr2_metrics::mean_sd;
 use serde::Serialize;
 
-use super::plan::Score;
+use super::plan::{Choose, Score};
 
 /// What the results file holds.
 #[derive(Serialize)]
@@ -25,6 +25,7 @@ pub(super) struct Tuned {
 pub(super) struct TunedStage {
     pub(super) name: String,
     pub(super) score: Score,
+    pub(super) choose: Choose,
     /// Where they count.
     pub(super) hard_classes: Option<Vec<String>>,
     pub(super) arms: Vec<TunedArm>,
@@ -36,11 +37,25 @@ pub(super) struct TunedStage {
 pub(super) struct TunedArm {
     pub(super) name: String,
     pub(super) set: Vec<String>,
+    /// The mean of `scores`.
     pub(super) score: f64,
+    pub(super) scores: Vec<f64>,
+    /// To the stage's first arm; null for itself.
+    pub(super) difference: Option<Difference>,
     pub(super) overall: Vec<f64>,
     /// Of the hard third, once a stage has chosen it.
     pub(super) hard: Option<Vec<f64>>,
     pub(super) class_accuracy: Vec<Vec<Option<f64>>>,
+}
+
+/// How an arm's score differs from that of the stage's first arm, paired over seeds.
+#[derive(Serialize)]
+pub(super) struct Difference {
+    pub(super) mean: f64,
+    /// Student's t interval, 95 %; null where the seeds leave no spread to estimate.
+    pub(super) interval: Option<[f64; 2]>,
+    /// Two-sided, adjusted by Holm for the stage's arms.
+    pub(super) p: Option<f64>,
 }
 
 /// Refuses a results file that couldn't be written when all is trained; leaves nothing behind.
@@ -84,14 +99,30 @@ impl TunedArm {
             Some(hard) => format!("  hard {}", mean(hard)),
             None => String::new(),
         };
+        let difference = match &self.difference {
+            Some(found) => found.text(),
+            None => String::new(),
+        };
         writeln!(
             out,
-            "  {:40} score {}  overall {}{hard}{}",
+            "  {:40} score {}  overall {}{hard}{difference}{}",
             self.name,
             percent(self.score),
             mean(&self.overall),
             if chosen { "  ← chosen" } else { "" }
         )?;
         Ok(())
+    }
+}
+
+impl Difference {
+    fn text(&self) -> String {
+        let points = |value: f64| format!("{:+.2}", value * 100.0);
+        let interval = match self.interval {
+            Some([low, high]) => format!(" [{}, {}]", points(low), points(high)),
+            None => String::new(),
+        };
+        let p = self.p.map_or(String::new(), |p| format!(" p {p:.3}"));
+        format!("  {}{interval}{p}", points(self.mean))
     }
 }
