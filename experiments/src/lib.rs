@@ -6,6 +6,7 @@
 
 pub mod allocator;
 pub mod assemble;
+pub mod choice;
 pub mod commands;
 pub mod config;
 pub mod grid;

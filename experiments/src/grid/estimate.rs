@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use mr2_train::{ClassMeasures, Event, Start, StopFlag};
 use serde::Serialize;
 
@@ -69,8 +69,7 @@ pub fn estimate(runs: &[PlannedRun], grid: &Grid<'_>) -> Result<Estimate> {
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let waiting = Mutex::new(groups.iter().enumerate());
     let timed = Mutex::new(BTreeMap::new());
-    let work = || -> Result<()> {
-        let pool = grid.pool()?;
+    grid.side_by_side(|_, pool| {
         loop {
             let Some((number, group)) = locked(&waiting).next() else {
                 return Ok(());
@@ -81,13 +80,6 @@ pub fn estimate(runs: &[PlannedRun], grid: &Grid<'_>) -> Result<Estimate> {
             std::fs::remove_dir_all(&folder)?;
             locked(&timed).insert(number, kind);
         }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..grid.jobs()).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| {
-            let ended = worker.join();
-            ended.unwrap_or_else(|_| Err(anyhow!("a worker of the estimate panicked")))
-        })
     })?;
     let kinds: Vec<Kind> = std::mem::take(&mut *locked(&timed)).into_values().collect();
     // Not `sum`, which makes −0 of nothing.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use mr2_train::{Outcome, StopFlag};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::args::{Args, Shard};
 use super::plan::PlannedRun;
@@ -150,21 +151,7 @@ impl<'a> Grid<'a> {
             waiting: waiting.collect(),
             failures: Vec::new(),
         });
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.jobs)
-                .map(|worker| {
-                    scope.spawn({
-                        let queue = &queue;
-                        move || self.work(worker, queue, view)
-                    })
-                })
-                .collect();
-            workers.into_iter().try_for_each(|worker| {
-                worker
-                    .join()
-                    .unwrap_or_else(|_| Err(anyhow!("a worker of the grid panicked")))
-            })
-        })?;
+        self.side_by_side(|worker, pool| self.work(worker, pool, &queue, view))?;
         if self.stop.is_set() {
             return Ok(Ended::Stopped);
         }
@@ -172,17 +159,39 @@ impl<'a> Grid<'a> {
         Ok(Ended::Done(queue.failures))
     }
 
-    /// The threads of a worker.
+    /// Does the work of every worker, counted from 0, at the same time, each with threads of its own.
     ///
     /// # Errors
-    /// When they can't be made.
-    pub fn pool(&self) -> Result<rayon::ThreadPool> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads);
-        Ok(pool.build()?)
+    /// The first worker's that fails, and when threads can't be made.
+    pub fn side_by_side<W>(&self, work: W) -> Result<()>
+    where
+        W: Fn(usize, &ThreadPool) -> Result<()> + Sync,
+    {
+        let start = |worker| {
+            let pool = ThreadPoolBuilder::new().num_threads(self.threads);
+            work(worker, &pool.build()?)
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..self.jobs)
+                .map(|worker| {
+                    let start = &start;
+                    scope.spawn(move || start(worker))
+                })
+                .collect();
+            workers.into_iter().try_for_each(|worker| {
+                let ended = worker.join();
+                ended.unwrap_or_else(|_| Err(anyhow!("a worker of the grid panicked")))
+            })
+        })
     }
 
-    fn work(&self, worker: usize, queue: &Mutex<Queue>, view: &View) -> Result<()> {
-        let pool = self.pool()?;
+    fn work(
+        &self,
+        worker: usize,
+        pool: &ThreadPool,
+        queue: &Mutex<Queue>,
+        view: &View,
+    ) -> Result<()> {
         while !self.stop.is_set() {
             let Some(mut next) = locked(queue).waiting.pop_front() else {
                 return Ok(());

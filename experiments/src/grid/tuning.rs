@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::plan::{PlannedArm, PlannedBlock, PlannedRun, PlannedSetting, Row};
 use super::store::Store;
 use super::table_file::Tuning;
+use crate::choice::{highest, overall_and_hard};
 
 /// What an arm was tuned over, and what was chosen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -120,7 +121,7 @@ fn judge(
             hard,
             score: overall
                 .zip(hard)
-                .map(|(overall, hard)| (overall + hard) / 2.0),
+                .map(|(overall, hard)| overall_and_hard(overall, hard)),
         });
     }
     Ok(TunedArm {
@@ -134,10 +135,7 @@ fn judge(
 /// The place of the highest score; the first of equals.
 fn best(candidates: &[Candidate]) -> Option<usize> {
     let scored = candidates.iter().enumerate();
-    let scored = scored.filter_map(|(place, candidate)| Some((place, candidate.score?)));
-    // Of equals, `max_by` takes the last.
-    let best = scored.rev().max_by(|a, b| a.1.total_cmp(&b.1));
-    best.map(|(place, _)| place)
+    highest(scored.filter_map(|(place, candidate)| Some((place, candidate.score?))))
 }
 
 /// All that a choice may see of a run.

@@ -5,6 +5,7 @@ use mr2_metrics::{PerClass, group_accuracy, holm, mean_sd, paired_interval, thir
 
 use super::plan::{Arm, Choose, Score};
 use super::results::{Difference, TunedArm};
+use crate::choice::{highest, overall_and_hard};
 
 /// The level of the intervals.
 const LEVEL: f64 = 0.95;
@@ -27,7 +28,7 @@ pub(super) fn judge(
         (Score::OverallAndHard, Some(hard)) => {
             let pairs = overall.iter().zip(hard);
             pairs
-                .map(|(overall, hard)| (overall + hard) / 2.0)
+                .map(|(&overall, &hard)| overall_and_hard(overall, hard))
                 .collect()
         }
         _ => overall.clone(),
@@ -74,8 +75,7 @@ pub(super) fn winner(arms: &[TunedArm], choose: Choose) -> Option<&TunedArm> {
     let candidates = arms
         .iter()
         .filter(|arm| choose == Choose::Highest || decided(arm));
-    // Of equals, `max_by` takes the last.
-    candidates.rev().max_by(|a, b| a.score.total_cmp(&b.score))
+    highest(candidates.map(|arm| (arm, arm.score)))
 }
 
 /// The hard third by the arm's class accuracies, averaged over its seeds.
