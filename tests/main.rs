@@ -9,6 +9,7 @@ mod closed_pipe; // `mr2 … --json | head`
 mod config; // run files: missing and unknown keys, presets, --set
 mod data; // data sets on disk: missing, damaged, whole
 mod eval; // a run's weights on a part of its data
+mod gpu; // the checks of the CUDA backend, without a GPU and rehearsed on the CPU
 mod grid; // tables at smoke size: shared runs, kills, shards, failures
 mod image_folder; // a folder of image files: checked, trained on, evaluated
 mod licences; // what the dependencies ask for

@@ -9,6 +9,7 @@ pub mod assemble;
 pub mod choice;
 pub mod commands;
 pub mod config;
+pub mod device;
 pub mod grid;
 pub mod progress;
 pub mod quickstart;

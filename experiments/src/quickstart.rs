@@ -6,11 +6,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use candle_core::Device;
 use mr2_train::{Outcome, RunDir, RunState, StopFlag};
 
 use crate::assemble::{Data, data, data_root};
 use crate::commands::{Output, Threads, init_logging};
 use crate::config::RunFile;
+use crate::device::DeviceArg;
 use crate::progress::Progress;
 use crate::report::Block;
 use crate::report::comparison::{Comparison, compare};
@@ -63,6 +65,8 @@ pub struct Args {
     restart: bool,
     #[command(flatten)]
     threads: Threads,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Folder with the data sets' descriptors [default: datasets].
     #[arg(long)]
     data_root: Option<PathBuf>,
@@ -102,8 +106,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
     }
     // Seeds differ in nothing that can be wrong. Nothing is deleted or trained before all arms are right.
     for run in planned.iter().take(ARMS.len()) {
-        with_job(&run.file, &data, |job| Ok(job.check()?))?;
+        with_job(&run.file, &data, &Device::Cpu, |job| Ok(job.check()?))?;
     }
+    let device = args.device.open()?;
     if args.restart {
         remove(&planned)?;
     }
@@ -111,7 +116,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
     let mut folders = Vec::new();
     for (index, run) in planned.iter().enumerate() {
         let remaining = (planned.len() - index) as u64;
-        if !train_one(run, &data, &stop, &mut progress, remaining)? {
+        if !train_one(run, &data, &device, &stop, &mut progress, remaining)? {
             progress.finish();
             progress.note("stopped and saved; the same command continues");
             return Ok(STOPPED);
@@ -179,6 +184,7 @@ fn remove(planned: &[Planned]) -> Result<()> {
 fn train_one(
     run: &Planned,
     data: &Data,
+    device: &Device,
     stop: &StopFlag,
     progress: &mut Progress,
     remaining: u64,
@@ -186,9 +192,15 @@ fn train_one(
     let label = format!("{} seed {}", run.file.config.name, run.seed);
     progress.begin(&label, remaining);
     let start = start_for(&run.folder);
-    let outcome = train_into(&run.file, data, &run.folder, start, stop, &mut |event| {
-        progress.show(event, remaining);
-    })
+    let outcome = train_into(
+        &run.file,
+        data,
+        device,
+        &run.folder,
+        start,
+        stop,
+        &mut |event| progress.show(event, remaining),
+    )
     .with_context(|| format!("{label} (--restart begins anew)"))?;
     Ok(match outcome {
         Outcome::Finished(_) => true,

@@ -11,20 +11,22 @@ use mr2_train::{
 
 use crate::assemble::{Data, evaluation_loader, model, shifted_loaders, train_loader, twin};
 use crate::config::RunFile;
+use crate::device::describe;
 
-/// Trains the run that `file` describes into `folder`, or continues it there.
+/// Trains the run that `file` describes into `folder` on a device, or continues it there.
 ///
 /// # Errors
 /// When the configuration doesn't fit the data or the model, or training fails; what was saved stays usable.
 pub fn train_into(
     file: &RunFile,
     data: &Data,
+    device: &Device,
     folder: &Path,
     start: Start,
     stop: &StopFlag,
     observer: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Outcome> {
-    with_job(file, data, |job| {
+    with_job(file, data, device, |job| {
         job.check()?; // before the folder is made
         let dir = RunDir::open(folder)?;
         train(job, &dir, start, stop, observer)
@@ -39,19 +41,19 @@ pub fn train_into(
 pub fn with_job<T>(
     file: &RunFile,
     data: &Data,
+    device: &Device,
     then: impl FnOnce(&Job<'_>) -> Result<T>,
 ) -> Result<T> {
     let config = &file.config;
-    let device = Device::Cpu;
     let classes = data.splits.train.classes();
-    let model = model(config, data.descriptor.channels, classes.len(), &device)?;
-    let train_batches = train_loader(config, data, &device)?;
+    let model = model(config, data.descriptor.channels, classes.len(), device)?;
+    let train_batches = train_loader(config, data, device)?;
     let validation = match &data.splits.validation {
-        Some(set) => Some(evaluation_loader(config, set, &device)?),
+        Some(set) => Some(evaluation_loader(config, set, device)?),
         None => None,
     };
-    let test = evaluation_loader(config, &data.splits.test, &device)?;
-    let shifted = shifted_loaders(config, data, &device)?;
+    let test = evaluation_loader(config, &data.splits.test, device)?;
+    let shifted = shifted_loaders(config, data, device)?;
     let extra_tests: Vec<_> = shifted
         .iter()
         .map(|(name, loader)| (name.clone(), loader))
@@ -60,7 +62,7 @@ pub fn with_job<T>(
     let measured = config.training.class_measures != ClassMeasures::Off;
     let train_once = match measured || objective.first_stage_epochs() > 0 {
         false => None,
-        true => Some(evaluation_loader(config, &data.splits.train, &device)?),
+        true => Some(evaluation_loader(config, &data.splits.train, device)?),
     };
     let twin = match objective.needs_twin() {
         false => None,
@@ -68,7 +70,7 @@ pub fn with_job<T>(
             config,
             data.descriptor.channels,
             classes.len(),
-            &device,
+            device,
         )?),
     };
     then(&Job {
@@ -86,7 +88,7 @@ pub fn with_job<T>(
             params: &twin.params,
         }),
         class_names: classes,
-        versions: &versions(),
+        versions: &versions_on(device),
     })
 }
 
@@ -96,6 +98,13 @@ pub fn start_for(folder: &Path) -> Start {
         RunState::Empty => Start::Fresh,
         RunState::Started | RunState::Finished => Start::Resume,
     }
+}
+
+/// [`versions`], and the device that trains.
+fn versions_on(device: &Device) -> BTreeMap<String, String> {
+    let mut versions = versions();
+    versions.insert("device".to_string(), describe(device));
+    versions
 }
 
 /// What is recorded of the program and the machine in each result: what its last bits depend on.

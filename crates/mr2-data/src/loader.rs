@@ -53,7 +53,8 @@ pub(crate) struct Recipe {
 }
 
 impl Loader {
-    /// Checks that the configuration fits the set. Tensors are put on `device`.
+    /// Checks that the configuration fits the set. Batches are made on the CPU, ahead in threads too, and put on
+    /// `device` by the thread that takes them.
     ///
     /// # Errors
     /// An empty set, an empty batch, or a sampler or pipeline that does not fit the set.

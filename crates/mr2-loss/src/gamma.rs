@@ -55,7 +55,11 @@ pub fn gamma(snapshot: &Snapshot, config: &GammaConfig) -> Result<Tensor> {
     let lowest = (ln_power.ones_like()? * f64::from(f32::MIN))?;
     let largest = usable.where_cond(&ln_power, &lowest)?.max_keepdim(0)?;
     let mask = usable.to_dtype(dtype)?;
-    let power = (ln_power.broadcast_sub(&largest)?.minimum(0.0)?.exp()? * &mask)?;
+    let power = (ln_power
+        .broadcast_sub(&largest)?
+        .minimum(&ln_power.zeros_like()?)?
+        .exp()?
+        * &mask)?;
     let share = power.broadcast_div(&power.sum_keepdim(0)?)?;
     let share = (share * config.budget)?;
     let scaled = match config.classes {
@@ -63,7 +67,7 @@ pub fn gamma(snapshot: &Snapshot, config: &GammaConfig) -> Result<Tensor> {
         ClassCount::All => (&share * share.dim(0)? as f64)?,
         ClassCount::Fixed(classes) => (share * classes as f64)?,
     };
-    let scaled = scaled.maximum(SMALLEST)?;
+    let scaled = scaled.maximum(&filled(&scaled, SMALLEST)?)?;
     usable.where_cond(&scaled, &budget_everywhere(snapshot, config.budget)?)
 }
 
@@ -89,7 +93,8 @@ pub fn spread_threshold(snapshot: &Snapshot, rule: SpreadRule) -> Result<Tensor>
         SpreadRule::Zero => Tensor::zeros((), wide, device),
         SpreadRule::MeanSpread => {
             let mask = constant(&snapshot.has_spread)?;
-            let share = mask.broadcast_div(&mask.sum_keepdim(0)?.maximum(1.0)?)?;
+            let total = mask.sum_keepdim(0)?;
+            let share = mask.broadcast_div(&total.maximum(&total.ones_like()?)?)?;
             (constant(&snapshot.pair_spread)? * share)?.sum_all()
         }
         SpreadRule::MeanSpreadOver(classes) => {
@@ -99,13 +104,23 @@ pub fn spread_threshold(snapshot: &Snapshot, rule: SpreadRule) -> Result<Tensor>
 }
 
 fn budget_everywhere(snapshot: &Snapshot, budget: f64) -> Result<Tensor> {
-    Tensor::full(budget, snapshot.v.shape(), snapshot.v.device())?.to_dtype(snapshot.v.dtype())
+    filled(&snapshot.v, budget)
+}
+
+/// One number everywhere, as `like`. Made on the device: a plain number beside a tensor is uploaded twice.
+fn filled(like: &Tensor, number: f64) -> Result<Tensor> {
+    let (shape, device) = (like.shape(), like.device());
+    match like.dtype() {
+        DType::F64 => Tensor::full(number, shape, device),
+        DType::F32 => Tensor::full(number as f32, shape, device),
+        dtype => Tensor::full(number, shape, device)?.to_dtype(dtype),
+    }
 }
 
 /// The logarithm where the statistic is positive (u8 mask), 0 elsewhere.
 fn ln_where_positive(statistic: &Tensor) -> Result<(Tensor, Tensor)> {
     let statistic = statistic.detach();
-    let positive = statistic.gt(0.0)?;
+    let positive = statistic.gt(&statistic.zeros_like()?)?;
     let ln = positive
         .where_cond(&statistic, &statistic.ones_like()?)?
         .log()?;

@@ -141,9 +141,9 @@ pub fn mixed_logit_margin(
             weight_a[sample]
         )
     }
-    let weight = Tensor::new(weight_a, logits.device())?.to_dtype(logits.dtype())?;
     let a = logit_margin(logits, Target::Hard(labels_a), gamma)?;
     let b = logit_margin(logits, Target::Hard(labels_b), gamma)?;
+    let weight = Tensor::new(weight_a, logits.device())?.to_dtype(a.dtype())?;
     (a * &weight)? + (b * weight.affine(-1.0, 1.0)?)?
 }
 
@@ -184,5 +184,8 @@ fn inverse_margins(logits: &Tensor, gamma: &Tensor, labels: &[u32]) -> Result<Te
         .detach()
         .index_select(&labels, 0)?
         .recip()?
-        .to_dtype(logits.dtype())
+        .to_dtype(match logits.dtype() {
+            DType::F16 | DType::BF16 => DType::F32, // as the loss will be
+            dtype => dtype,
+        })
 }

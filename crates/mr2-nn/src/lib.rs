@@ -2,7 +2,7 @@
 //! backward, with PyTorch's semantics.
 //!
 //! - [`graph`]: a [`Ctx`](graph::Ctx) holds what a training step needs, an [`Act`](graph::Act) is
-//!   the handle of an activation. Activations live outside Candle, in buffers that are used again
+//!   the handle of an activation. On the CPU activations live outside Candle, in buffers that are used again
 //!   every step; features, logits, losses and anything else are ordinary Candle tensors.
 //! - [`layers`]: convolution, batch norm, pooling, dropout and heads; linear layers, layer norm and
 //!   attention on sequences ([`Ctx::enter_tokens`](graph::Ctx::enter_tokens)); built from a candle-nn
@@ -18,7 +18,9 @@
 //! [`Ctx::backward`](graph::Ctx::backward), not by the tensor's own `backward`, which says so. The
 //! result is Candle's `GradStore`, for our optimisers or any other.
 //!
-//! Results have the same bits on any number of threads. Layers run on the CPU, in f32 or f64.
+//! On the CPU layers compute in f32 or f64, and results have the same bits on any number of threads. With the feature
+//! `cuda` (and `cudnn`, for convolutions) the same calls compute on an NVIDIA GPU, in f32, bf16 or f16: the module
+//! `cuda` opens it, parameters stay f32, and nothing else changes.
 //!
 //! # A step of training
 //!
@@ -94,6 +96,8 @@
 //! On a Xeon with AVX-512, eight such units of 32 channels take a seventeenth of candle-nn's CPU time, forward and
 //! backward (`experiments/bench/compare candle` of the repository).
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod graph;
 pub mod init;
 pub mod layers;

@@ -5,6 +5,7 @@ use crate::estimator::Estimator;
 use crate::moments::{Running, moments};
 use crate::norm::Norm;
 use crate::segment::Groups;
+use crate::segment_sum::above;
 use crate::snapshot::Wide;
 use crate::update::Update;
 
@@ -32,13 +33,13 @@ pub(crate) struct Pooled {
     deviations: Tensor,
     /// `Σ ‖φ − mean‖_2²`, over the same.
     pair_deviations: Tensor,
-    /// n − 1, over the same.
+    /// n − 1, over the same; on the host.
     degrees: Tensor,
 }
 
 /// Tensors of shape (classes), but for the mean.
 pub(crate) struct RunningMean {
-    /// (classes, dim), changed in place.
+    /// (classes, dim), changed in place on the CPU.
     mean: Tensor,
     mean_norm: Tensor,
     spread: Tensor,
@@ -129,7 +130,7 @@ impl Averages {
         })
     }
 
-    /// The statistics, given how many batches had each class.
+    /// The statistics, given how many batches had each class, on the host.
     pub fn wide(&self, batches: &Tensor, norm: Norm) -> Result<Wide> {
         match self {
             Self::BatchLocal(own) => own.wide(batches),
@@ -147,7 +148,8 @@ impl BatchLocal {
         about: Option<&Tensor>,
         update: &Update,
     ) -> Result<Self> {
-        let batch = moments(features, groups, update.norm, about, None)?;
+        let rows = update.class_rows();
+        let batch = moments(features, groups, update.norm, about, None, rows)?;
         let (spread, pair_spread) = update.average_both(
             (&self.spread, &batch.spread),
             (&self.pair_spread, &batch.pair_spread),
@@ -162,7 +164,7 @@ impl BatchLocal {
     }
 
     fn wide(&self, batches: &Tensor) -> Result<Wide> {
-        let seen = batches.gt(0.0)?;
+        let seen = above(batches, 0.0)?.to_device(self.spread.device())?;
         Ok(Wide {
             m: self.mean_norm.clone(),
             v: self.spread.clone(),
@@ -182,33 +184,40 @@ impl Pooled {
         about: Option<&Tensor>,
         update: &Update,
     ) -> Result<Self> {
-        let batch = moments(features, groups, update.norm, about, None)?;
+        let rows = update.class_rows();
+        let batch = moments(features, groups, update.norm, about, None, rows)?;
         let level = match update.norm.is_l2() {
             // The mean of ‖φ‖² over the batch, exactly.
             true => (&batch.mean_norm + &batch.spread)?,
             false => batch.mean_norm,
         };
-        let counts = groups.counts.iter().map(|&n| f64::from(n));
-        let counts = Tensor::from_iter(counts, level.device())?.to_dtype(level.dtype())?;
-        let keep = update.keep_of_sums(&self.degrees, &counts)?;
+        let counts = update.counts(groups)?;
+        let keep_degrees = update.keep_of_sums(&self.degrees, &counts)?;
+        let keep = update.uploaded(&keep_degrees)?;
+        let counts_there = update.uploaded(&counts)?;
         let (deviations, pair_deviations) = update.average_both(
-            (&self.deviations, &(&batch.spread * &counts)?),
-            (&self.pair_deviations, &(&batch.pair_spread * &counts)?),
+            (&self.deviations, &(&batch.spread * &counts_there)?),
+            (
+                &self.pair_deviations,
+                &(&batch.pair_spread * &counts_there)?,
+            ),
             &keep,
         )?;
         Ok(Self {
             level: update.average(&self.level, &level, &update.keep)?,
             deviations,
             pair_deviations,
-            degrees: update.average(&self.degrees, &(counts - 1.0)?, &keep)?,
+            degrees: update.average(&self.degrees, &(counts - 1.0)?, &keep_degrees)?,
         })
     }
 
     fn wide(&self, batches: &Tensor, norm: Norm) -> Result<Wide> {
-        let has_spread = self.degrees.gt(0.0)?;
+        let device = self.level.device();
+        let zeros = self.degrees.zeros_like()?;
+        let has_spread = self.degrees.gt(&zeros)?.to_device(device)?;
         // 0 / 1 for classes without degrees of freedom, whose sums are 0.
-        let none = self.degrees.eq(0.0)?.to_dtype(self.degrees.dtype())?;
-        let divisor = (&self.degrees + none)?;
+        let none = self.degrees.eq(&zeros)?.to_dtype(self.degrees.dtype())?;
+        let divisor = (&self.degrees + none)?.to_device(device)?;
         let v = (&self.deviations / &divisor)?;
         let (m, second_moment) = match norm.is_l2() {
             true => ((&self.level - &v)?.relu()?, self.level.clone()),
@@ -223,7 +232,7 @@ impl Pooled {
             v,
             second_moment,
             pair_spread,
-            seen: batches.gt(0.0)?,
+            seen: above(batches, 0.0)?.to_device(device)?,
             has_spread,
         })
     }
@@ -237,31 +246,25 @@ impl RunningMean {
         about: Option<&Tensor>,
         update: &Update,
     ) -> Result<Self> {
-        let rows = self.mean.index_select(&update.classes, 0)?;
         let running = Running {
-            mean: rows,
+            mean: update.select(&self.mean)?,
             keep: update.keep.clone(),
         };
-        let batch = moments(features, groups, update.norm, about, Some(&running))?;
+        let rows = update.class_rows();
+        let batch = moments(features, groups, update.norm, about, Some(&running), rows)?;
         let (spread, pair_spread) = update.average_both(
             (&self.spread, &batch.spread),
             (&self.pair_spread, &batch.pair_spread),
             &update.keep_of_deviations()?,
         )?;
         // The norm of the averaged mean, not an average of norms.
-        let mean_norm = self
-            .mean_norm
-            .scatter(&update.classes, &batch.mean_norm, 0)?;
-        if let Some(rows) = &batch.running_mean {
-            let index = update
-                .classes
-                .unsqueeze(1)?
-                .broadcast_as(rows.shape())?
-                .contiguous()?;
-            self.mean.scatter_set(&index, rows, 0)?;
-        }
+        let mean_norm = update.replace(&self.mean_norm, &batch.mean_norm)?;
+        let mean = match &batch.running_mean {
+            Some(rows) => update.replace_wide(&self.mean, rows)?,
+            None => self.mean.clone(),
+        };
         Ok(Self {
-            mean: self.mean.clone(),
+            mean,
             mean_norm,
             spread,
             pair_spread,
@@ -269,14 +272,15 @@ impl RunningMean {
     }
 
     fn wide(&self, batches: &Tensor) -> Result<Wide> {
-        let has_spread = batches.gt(1.0)?;
+        let device = self.spread.device();
+        let has_spread = above(batches, 1.0)?.to_device(device)?;
         let known = has_spread.to_dtype(self.spread.dtype())?;
         Ok(Wide {
             m: self.mean_norm.clone(),
             v: self.spread.clone(),
             second_moment: ((&self.mean_norm + &self.spread)? * known)?,
             pair_spread: self.pair_spread.clone(),
-            seen: batches.gt(0.0)?,
+            seen: above(batches, 0.0)?.to_device(device)?,
             has_spread,
         })
     }

@@ -71,8 +71,12 @@ impl ClassStats {
     /// `features` (batch, feature_dim), of any float dtype, on the device of the statistics.
     ///
     /// # Errors
-    /// Another shape, device or number of classes; a NaN or infinite feature (the error names
-    /// class and sample). After an error the statistics are as before.
+    /// Another shape, device or number of classes; on the CPU a NaN or infinite feature (the error
+    /// names class and sample). After an error the statistics are as before.
+    ///
+    /// On an accelerator nothing waits for the features to look at them: one that isn't finite spoils
+    /// the statistics of every class, as it does the loss. On CUDA the snapshot may then show 0 for `m`
+    /// and `v` of classes that are seen; [`ClassStats::tensors`] alone notices.
     pub fn observe(&mut self, features: &Tensor, pairs: &Pairs) -> Result<()> {
         check_features(features, pairs.batch(), Some(self.feature_dim))?;
         if pairs.classes() != self.classes {

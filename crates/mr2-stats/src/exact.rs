@@ -2,9 +2,10 @@
 use candle_core::{Result, Tensor};
 
 use crate::estimator::check_norm;
-use crate::moments::{check_features, global_mean, moments};
+use crate::moments::{check_features, global_mean, moments, refuse_non_finite};
 use crate::norm::Norm;
 use crate::segment::Groups;
+use crate::segment_sum::{ClassRows, wide_dtype, wide_vector};
 use crate::snapshot::Wide;
 use crate::{Centre, Snapshot};
 
@@ -39,7 +40,7 @@ pub fn exact(
     let features = features.detach();
     let groups = Groups::new(labels, classes, None)?;
     let device = features.device();
-    let wide = crate::segment_sum::wide_dtype(device);
+    let wide = wide_dtype(device);
     let none = Tensor::zeros(classes, wide, device)?;
     if labels.is_empty() {
         let unseen = none.gt(0.0)?;
@@ -58,11 +59,17 @@ pub fn exact(
         Centre::None => None,
         Centre::GlobalMean => Some(global_mean(&features, &groups)?),
     };
-    let moments = moments(&features, &groups, Norm(norm), centre.as_ref(), None)?;
+    let rows = ClassRows::on(device);
+    if rows == ClassRows::Every {
+        refuse_non_finite(&features, &groups)?;
+    }
+    let moments = moments(&features, &groups, Norm(norm), centre.as_ref(), None, rows)?;
     let index = Tensor::new(groups.present.as_slice(), device)?;
-    let by_class = |present: &Tensor| none.scatter(&index, present, 0);
-    let counts = Tensor::from_iter(groups.counts.iter().map(|&n| f64::from(n)), device)?;
-    let counts = by_class(&counts.to_dtype(wide)?)?;
+    let by_class = |found: &Tensor| match rows {
+        ClassRows::Present => none.scatter(&index, found, 0),
+        ClassRows::Every => Ok(found.clone()),
+    };
+    let counts = wide_vector(groups.of_every_class(f64::from), wide, device)?;
     let (m, v) = (by_class(&moments.mean_norm)?, by_class(&moments.spread)?);
     let second_moment = (&m + &v)?;
     let pair_spread = by_class(&moments.pair_spread)?;

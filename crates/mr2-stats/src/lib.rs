@@ -9,7 +9,8 @@
 //! [`ClassStats`] takes the features of each batch and keeps moving averages of both, by one of
 //! three [`Estimator`]s that differ in what they make of a class with one sample in a batch.
 //! [`ClassStats::snapshot`] gives what losses and logs read; [`exact`] the same of a fixed set.
-//! There is no loop over the classes that a batch lacks, and no gradient passes.
+//! There is no loop over classes on an accelerator nor over those that a batch lacks on the CPU, and no
+//! gradient passes.
 //!
 //! Of a fixed set, [`class_spread`] says how wide each class is, in features or pixels, and
 //! [`neural_collapse`] how far features and head have collapsed onto the class means.

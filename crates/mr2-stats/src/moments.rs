@@ -2,11 +2,11 @@
 use candle_core::{DType, Result, Tensor, bail};
 
 use crate::moments_cpu;
-use crate::norm::Norm;
+use crate::norm::{Norm, Range};
 use crate::segment::{Groups, NO_SEGMENT};
-use crate::segment_sum::{segment_sum, spread, wide_dtype};
+use crate::segment_sum::{ClassRows, Segments, wide_dtype};
 
-/// Numbers for each class present, on the features' device, in the wide dtype.
+/// Numbers for the classes of a [`ClassRows`], on the features' device, in the wide dtype.
 pub(crate) struct Moments {
     /// `‖mean‖_p²` about the centre, of the batch's mean or of the running one after the batch.
     pub mean_norm: Tensor,
@@ -18,26 +18,30 @@ pub(crate) struct Moments {
     pub running_mean: Option<Tensor>,
 }
 
-/// The running means of the classes present, before a batch.
+/// The running means of the classes that the moments are of, before a batch.
 pub(crate) struct Running {
     /// (present, dim), about the centre.
     pub mean: Tensor,
-    /// (present): the share of it that stays; 0 for a class not seen before.
+    /// (present): the share of it that stays; 0 for a class seen for the first time, 1 for one that the
+    /// batch hasn't.
     pub keep: Tensor,
 }
 
 /// Moments about `centre` (dim), of the deviations from the batch's class means, or from the
-/// running ones.
+/// running ones. [`ClassRows::Present`] is for the CPU, and refuses non-finite features; with
+/// [`ClassRows::Every`] nothing looks for them, which would wait for the device: one of them makes NaN of
+/// every class's numbers, whose means are products with a matrix of all samples.
 pub(crate) fn moments(
     features: &Tensor,
     groups: &Groups,
     norm: Norm,
     centre: Option<&Tensor>,
     running: Option<&Running>,
+    rows: ClassRows,
 ) -> Result<Moments> {
-    match features.device().is_cpu() {
-        true => moments_cpu::moments(features, groups, norm, centre, running),
-        false => composed(features, groups, norm, centre, running),
+    match rows {
+        ClassRows::Present => moments_cpu::moments(features, groups, norm, centre, running),
+        ClassRows::Every => composed(features, groups, norm, centre, running),
     }
 }
 
@@ -46,9 +50,9 @@ pub(crate) fn global_mean(features: &Tensor, groups: &Groups) -> Result<Tensor> 
     if features.device().is_cpu() {
         return moments_cpu::global_mean(features, groups);
     }
-    let kept: u32 = groups.counts.iter().sum();
-    let wide = features.to_dtype(wide_dtype(features.device()))?;
-    segment_sum(&wide, groups)?.sum(0)? / f64::from(kept)
+    let wide = wide_dtype(features.device());
+    let segments = Segments::new(groups, wide, features.device())?;
+    segments.kept(features)?.to_dtype(wide)?.mean(0)
 }
 
 pub(crate) fn check_features(features: &Tensor, batch: usize, dim: Option<usize>) -> Result<()> {
@@ -74,8 +78,7 @@ pub(crate) fn non_finite(sample: usize, class: u32, value: f64, position: usize)
     )
 }
 
-/// Refuses a non-finite feature of any sample that is in a class. On an accelerator this waits
-/// for the features.
+/// Refuses a non-finite feature of any sample that is in a class. This waits for the features.
 pub(crate) fn refuse_non_finite(features: &Tensor, groups: &Groups) -> Result<()> {
     let zero_or_nan = (features.to_dtype(DType::F32)? * 0.0)?
         .sum(1)?
@@ -105,23 +108,24 @@ pub(crate) fn composed(
     centre: Option<&Tensor>,
     running: Option<&Running>,
 ) -> Result<Moments> {
-    refuse_non_finite(features, groups)?;
-    let device = features.device();
-    let wide = wide_dtype(device);
-    let counts = Tensor::from_iter(groups.counts.iter().map(|&n| f64::from(n)), device)?;
-    let counts = counts.to_dtype(wide)?;
-    let mut rows = features.to_dtype(wide)?;
+    let wide = wide_dtype(features.device());
+    let segments = Segments::new(groups, wide, features.device())?;
+    let mut rows = segments.kept(features)?.to_dtype(wide)?;
     if let Some(centre) = centre {
         rows = rows.broadcast_sub(centre)?;
     }
-    let class_mean = |values: &Tensor| -> Result<Tensor> {
-        segment_sum(values, groups)?.broadcast_div(&counts.unsqueeze(1)?)
+    // Squares of f32 features stay far within f64.
+    let range = match features.dtype() {
+        DType::F64 => Range::Full,
+        _ if wide == DType::F64 => Range::Narrow,
+        _ => Range::Full,
     };
-    let mean = class_mean(&rows)?;
+    let mean = segments.means(&rows)?;
     let reference = running.map_or(&mean, |running| &running.mean);
-    let deviations = (&rows - spread(reference, groups)?)?;
+    let deviations = (&rows - segments.spread(reference)?)?;
     let mean_of_norms = |norm: Norm| -> Result<Tensor> {
-        class_mean(&norm.squared_rows(&deviations)?.unsqueeze(1)?)?.squeeze(1)
+        let norms = norm.squared_rows(&deviations, range)?.unsqueeze(1)?;
+        segments.means(&norms)?.squeeze(1)
     };
     let spread = mean_of_norms(norm)?;
     let pair_spread = if norm.is_l2() {
@@ -137,7 +141,7 @@ pub(crate) fn composed(
             Some((before.broadcast_mul(&keep)? + mean.broadcast_mul(&new_share)?)?)
         }
     };
-    let mean_norm = norm.squared_rows(running_mean.as_ref().unwrap_or(&mean))?;
+    let mean_norm = norm.squared_rows(running_mean.as_ref().unwrap_or(&mean), range)?;
     Ok(Moments {
         mean_norm,
         spread,
@@ -173,23 +177,51 @@ mod tests {
         let mean = Tensor::ones((3, 11), DType::F64, &Device::Cpu).unwrap();
         let keep = Tensor::new(&[0.9f64, 0.0, 0.9], &Device::Cpu).unwrap();
         let running = Running { mean, keep };
+        let present = Tensor::new(groups.present.as_slice(), &Device::Cpu).unwrap();
+        let of_every_class = |running: &Running| Running {
+            mean: Tensor::ones((10, 11), DType::F64, &Device::Cpu).unwrap(),
+            keep: Tensor::ones(10, DType::F64, &Device::Cpu)
+                .unwrap()
+                .scatter(&present, &running.keep, 0)
+                .unwrap(),
+        };
         for features in [features.clone(), features.to_dtype(DType::F32).unwrap()] {
             for p in [1.0, 2.0, 2.5, 3.0, 5.0] {
                 for centre in [None, Some(&centre)] {
                     for running in [None, Some(&running)] {
-                        let fused = moments(&features, &groups, Norm(p), centre, running).unwrap();
-                        let other = composed(&features, &groups, Norm(p), centre, running).unwrap();
-                        check_equal(&fused.mean_norm, &other.mean_norm);
-                        check_equal(&fused.spread, &other.spread);
-                        check_equal(&fused.pair_spread, &other.pair_spread);
+                        let fused =
+                            moments_cpu::moments(&features, &groups, Norm(p), centre, running)
+                                .unwrap();
+                        let every = running.map(of_every_class);
+                        let other =
+                            composed(&features, &groups, Norm(p), centre, every.as_ref()).unwrap();
+                        let same = |fused: &Tensor, other: &Tensor| {
+                            check_equal(fused, &other.index_select(&present, 0).unwrap());
+                        };
+                        same(&fused.mean_norm, &other.mean_norm);
+                        same(&fused.spread, &other.spread);
+                        same(&fused.pair_spread, &other.pair_spread);
                         assert_eq!(fused.running_mean.is_some(), running.is_some());
                         if let (Some(a), Some(b)) = (fused.running_mean, other.running_mean) {
-                            check_equal(&a, &b);
+                            same(&a, &b);
                         }
                     }
                 }
             }
         }
+    }
+
+    type Way = fn(&Tensor, &Groups, Norm, Option<&Tensor>, Option<&Running>) -> Result<Moments>;
+
+    fn checked(
+        features: &Tensor,
+        groups: &Groups,
+        norm: Norm,
+        centre: Option<&Tensor>,
+        running: Option<&Running>,
+    ) -> Result<Moments> {
+        refuse_non_finite(features, groups)?;
+        composed(features, groups, norm, centre, running)
     }
 
     #[test]
@@ -198,15 +230,20 @@ mod tests {
             let features =
                 Tensor::new(&[[f32::INFINITY, 0.], [1., 2.], [3., value]], &Device::Cpu).unwrap();
             let groups = Groups::new(&[4, 1, 6], 7, Some(&[false, true, true])).unwrap();
-            for way in [moments, composed] {
+            for way in [moments_cpu::moments as Way, checked] {
                 let error = way(&features, &groups, Norm::L2, None, None).err().unwrap();
                 let expected = format!("sample 2 of class 6 has {name} at position 1");
                 assert!(error.to_string().contains(&expected), "{error}");
             }
             let groups = Groups::new(&[4, 1, 6], 7, Some(&[false, true, false])).unwrap();
-            for way in [moments, composed] {
+            let of_every_class = [0.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+            let ways = [
+                (moments_cpu::moments as Way, &[5.0][..]),
+                (checked, &of_every_class),
+            ];
+            for (way, expected) in ways {
                 let moments = way(&features, &groups, Norm::L2, None, None).unwrap();
-                assert_eq!(moments.mean_norm.to_vec1::<f64>().unwrap(), [5.0]);
+                assert_eq!(moments.mean_norm.to_vec1::<f64>().unwrap(), expected);
             }
         }
     }

@@ -4,6 +4,18 @@ use candle_core::{D, Result, Tensor};
 /// Independent sums, so that the compiler can use vector registers; their order is fixed.
 const LANES: usize = 8;
 
+/// Powers up to this one of numbers in the range of f32 stay normal numbers of f64.
+const LARGEST_NARROW_POWER: f64 = 5.0;
+
+/// Which numbers rows hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// Sums and differences of f32, as f64.
+    Narrow,
+    /// Any of the dtype, whose powers may over- or underflow.
+    Full,
+}
+
 /// A p-norm. Small whole powers are products; any other is a call of `powf` per element.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Norm(pub f64);
@@ -43,7 +55,16 @@ impl Norm {
     ///
     /// # Shapes
     /// `rows` (rows, dim); the result is (rows).
-    pub fn squared_rows(self, rows: &Tensor) -> Result<Tensor> {
+    pub fn squared_rows(self, rows: &Tensor, range: Range) -> Result<Tensor> {
+        if range == Range::Narrow && self.0 <= LARGEST_NARROW_POWER {
+            return match self.is_l2() {
+                true => rows.sqr()?.sum(D::Minus1),
+                false => {
+                    let powers = rows.abs()?.powf(self.0)?;
+                    powers.sum(D::Minus1)?.powf(2.0 / self.0)
+                }
+            };
+        }
         let sizes = rows.abs()?;
         let largest = sizes.max_keepdim(D::Minus1)?;
         // A row of zeros is divided by one.
@@ -93,15 +114,18 @@ mod tests {
                 .map(|x| x.abs().powf(p))
                 .sum::<f64>()
                 .powf(2.0 / p);
-            for scale in [1e-120, 1.0, 1e120] {
+            for scale in [1e-120, 1e-38, 1.0, 1e38, 1e120] {
                 let row: Vec<f64> = row.iter().map(|x| x * scale).collect();
                 let rows = Tensor::from_slice(&row, (1, 21), &Device::Cpu).unwrap();
-                let tensor = Norm(p)
-                    .squared_rows(&rows)
-                    .unwrap()
-                    .to_vec1::<f64>()
-                    .unwrap()[0];
-                for got in [Norm(p).squared(&row), tensor] {
+                let tensor = |range| {
+                    let squared = Norm(p).squared_rows(&rows, range).unwrap();
+                    squared.to_vec1::<f64>().unwrap()[0]
+                };
+                let narrow = match (1e-38..=1e38).contains(&scale) {
+                    true => tensor(Range::Narrow),
+                    false => tensor(Range::Full),
+                };
+                for got in [Norm(p).squared(&row), tensor(Range::Full), narrow] {
                     let ratio = got / scale / scale / expected;
                     assert!((ratio - 1.0).abs() < 1e-12, "p {p}, scale {scale}: {ratio}");
                 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Result, Tensor, bail, safetensors};
 
-use crate::segment_sum::wide_dtype;
-use crate::state::State;
+use crate::segment_sum::{ClassRows, wide_dtype};
+use crate::state::{State, home};
 use crate::{Centre, ClassStats, Estimator, StatsConfig};
 
 /// The name of the tensor that holds the config as numbers.
@@ -22,12 +22,17 @@ impl ClassStats {
     /// (feature_dim) and `centre_batches` (1), where the config has them.
     ///
     /// # Errors
-    /// Only what the device reports.
+    /// On an accelerator, statistics that a NaN or infinite feature has spoilt (see
+    /// [`ClassStats::observe`]); what the device reports.
     pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
         let numbers = config_numbers(self.config(), self.classes(), self.feature_dim());
         let mut tensors = vec![(CONFIG.to_string(), Tensor::new(&numbers, &Device::Cpu)?)];
         for (name, tensor) in self.state.fields() {
-            tensors.push((name.to_string(), tensor.copy()?.to_device(&Device::Cpu)?));
+            let copy = tensor.copy()?.to_device(&Device::Cpu)?;
+            if !self.device().is_cpu() {
+                check_values(name, &copy, tensor.dims())?;
+            }
+            tensors.push((name.to_string(), copy));
         }
         Ok(tensors)
     }
@@ -169,11 +174,12 @@ fn read_state(
     feature_dim: usize,
     device: &Device,
 ) -> Result<State> {
-    let state = State::build(config, classes, feature_dim, |name, shape| {
+    let rows = ClassRows::on(device);
+    let state = State::build(config, classes, feature_dim, rows, |name, shape| {
         let tensor = find(tensors, name)?;
         check_values(name, tensor, shape)?;
         tensor
-            .to_device(device)?
+            .to_device(home(name, device))?
             .to_dtype(wide_dtype(device))?
             .copy()
     })?;

@@ -96,6 +96,15 @@ impl Groups {
         &self.members[self.starts[place]..self.starts[place + 1]]
     }
 
+    /// A number for every class, made of its samples.
+    pub fn of_every_class(&self, number: impl Fn(u32) -> f64) -> Vec<f64> {
+        let mut numbers = vec![number(0); self.classes];
+        for (&class, &count) in self.present.iter().zip(&self.counts) {
+            numbers[class as usize] = number(count);
+        }
+        numbers
+    }
+
     /// The samples of each class present, class by class.
     pub fn iter(&self) -> impl Iterator<Item = &[u32]> {
         (0..self.present.len()).map(|place| self.group(place))

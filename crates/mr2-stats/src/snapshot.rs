@@ -1,10 +1,13 @@
 //! What losses and logs read of the statistics.
 use candle_core::{DType, Result, Tensor};
 
+use crate::segment_sum::filled;
+
 /// The statistics of every class at one moment, as constants: later batches don't change it.
 ///
 /// A number that the class doesn't have is 0, and every number is finite: values beyond the dtype
-/// are shown as its largest.
+/// are shown as its largest. On CUDA that holds of statistics too that a NaN or infinite feature has
+/// spoilt: Candle's clamp, which is `fmax` there, makes 0 of NaN, in `m` and `v` of seen classes as well.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// `‖mean‖_p²`, (classes). With the pooled estimator and p = 2, `second_moment − v`, cut at 0.
@@ -40,7 +43,8 @@ impl Wide {
             DType::F64 if self.m.dtype() == DType::F64 => f64::MAX,
             _ => f64::from(f32::MAX),
         };
-        let shown = |wide: Tensor| wide.clamp(0.0, largest)?.to_dtype(dtype);
+        let (zeros, largest) = (self.m.zeros_like()?, filled(&self.m, largest)?);
+        let shown = |wide: Tensor| wide.clamp(&zeros, &largest)?.to_dtype(dtype);
         Ok(Snapshot {
             m: shown(self.m)?,
             v: shown(self.v)?,

@@ -8,9 +8,11 @@ use mr2_metrics::{
 use mr2_nn::graph::{Ctx, Mode};
 use mr2_nn::model::Backbone;
 
+use crate::compute::{context, enter};
 use crate::error::{Error, Result};
 use crate::predictions::Predictions;
 use crate::result::{Evaluated, ThirdsResult};
+use crate::step::reading::{Reading, STEPS};
 
 /// Top-5 says nothing where there are only five classes.
 const TOP: usize = 5;
@@ -42,34 +44,47 @@ pub(crate) struct Pass<'a> {
     indices: Vec<u32>,
     labels: Vec<u32>,
     logits: Vec<f32>,
+    /// Logits of the last batches, where reading them would wait for the device each time.
+    unread: Vec<Tensor>,
 }
 
 impl<'a> Pass<'a> {
     pub(crate) fn new(model: &'a dyn Backbone, loader: &Loader) -> Result<Self> {
         check_covers(loader)?;
-        let weight = model.head_weight();
         Ok(Self {
             model,
-            context: Ctx::new(weight.device(), weight.dtype(), Mode::Eval)?,
+            context: context(model, Mode::Eval)?,
             batches: loader.epoch(0, 0),
             indices: Vec::new(),
             labels: Vec::new(),
             logits: Vec::new(),
+            unread: Vec::new(),
         })
     }
 
     /// Evaluates the next batch; `false` when there is none.
     pub(crate) fn batch(&mut self) -> Result<bool> {
         let Some(batch) = self.batches.next().transpose()? else {
+            self.read()?;
             return Ok(false);
         };
-        let images = batch.images.to_dtype(self.context.dtype())?;
-        let images = self.context.enter(&images)?;
-        let scores = self.model.forward(&self.context, &images)?;
-        self.logits.extend(host_f32(&scores)?);
+        let images = enter(&self.context, &batch)?;
+        self.unread
+            .push(self.model.forward(&self.context, &images)?);
+        let reading = Reading::on(self.context.device());
+        if reading == Reading::AtOnce || self.unread.len() >= STEPS {
+            self.read()?;
+        }
         self.labels.extend(batch.labels);
         self.indices.extend(batch.indices);
         Ok(true)
+    }
+
+    fn read(&mut self) -> Result<()> {
+        for scores in self.unread.drain(..) {
+            self.logits.extend(host_f32(&scores)?);
+        }
+        Ok(())
     }
 
     pub(crate) fn predictions(self, class_names: &[String]) -> Result<Predictions> {

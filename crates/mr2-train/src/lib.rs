@@ -81,6 +81,7 @@
 #![deny(missing_docs)]
 
 mod checkpoint;
+mod compute;
 pub mod config;
 mod epoch_end;
 pub mod error;

@@ -3,10 +3,11 @@
 use candle_core::{DType, Device, Tensor};
 use mr2_data::Loader;
 use mr2_metrics::arg_max;
-use mr2_nn::graph::{Ctx, Mode};
+use mr2_nn::graph::Mode;
 use mr2_nn::model::Backbone;
 use mr2_stats::{Centre, exact, neural_collapse};
 
+use crate::compute::{context, enter};
 use crate::config::ClassMeasures;
 use crate::error::Result;
 use crate::evaluate::{check_covers, host_f32};
@@ -94,21 +95,21 @@ fn look(what: &Look<'_>, loader: &Loader, stop: &StopFlag) -> Result<Option<Seen
             return Ok(None);
         }
         let batch = batch?;
-        rows.push(match what {
+        let row = match what {
             Look::Pixels => batch.images.flatten_from(1)?,
             Look::Features(model) => {
-                let weight = model.head_weight();
-                let context = Ctx::new(weight.device(), weight.dtype(), Mode::Eval)?;
-                let images = batch.images.to_dtype(context.dtype())?;
-                let features = model.features(&context, &context.enter(&images)?)?;
+                let context = context(*model, Mode::Eval)?;
+                let features = model.features(&context, &enter(&context, &batch)?)?;
                 logits.extend(host_f32(&model.head(&context, &features)?)?);
                 features
             }
-        });
+        };
+        // A data set's worth may be more than a GPU holds.
+        rows.push(row.to_device(&Device::Cpu)?);
         labels.extend(batch.labels);
     }
     Ok(Some(Seen {
-        rows: Tensor::cat(&rows, 0)?.to_device(&Device::Cpu)?,
+        rows: Tensor::cat(&rows, 0)?,
         logits,
         labels,
     }))

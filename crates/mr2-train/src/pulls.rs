@@ -6,9 +6,10 @@
 
 use candle_core::{DType, Tensor, Var};
 use mr2_data::Batch;
-use mr2_nn::graph::{Ctx, Mode};
+use mr2_nn::graph::Mode;
 use mr2_stats::Pairs;
 
+use crate::compute::context;
 use crate::error::Result;
 use crate::objective::StepLoss;
 use crate::report::Pulls;
@@ -27,7 +28,7 @@ impl Run<'_> {
         pairs: &Pairs,
     ) -> Result<Option<Pulls>> {
         let features = Var::from_tensor(&features.detach())?;
-        let context = Ctx::new(self.context.device(), self.context.dtype(), Mode::Eval)?;
+        let context = context(self.job.model, Mode::Eval)?;
         let logits = self.logits(&context, &features)?;
         let StepLoss {
             classification,
@@ -63,4 +64,4 @@ impl Run<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -56,8 +56,8 @@ pub struct RunResult {
     pub warnings: Vec<Warning>,
     /// Seconds, summed over all starts of the run.
     pub timings: Timings,
-    /// Versions of the program and its parts, and the machine's CPU and threads, as given by the
-    /// caller for the last start.
+    /// Versions of the program and its parts, the machine's CPU and threads, and the device (cpu, or the
+    /// GPU and its driver; not in files from before), as given by the caller for the last start.
     pub versions: BTreeMap<String, String>,
     /// File with labels, predictions and logits of the test part, in the run folder.
     pub predictions: String,

@@ -10,16 +10,18 @@ use mr2_nn::schedule::Schedule;
 use mr2_stats::{Centre, ClassStats, Estimator, StatsConfig};
 
 use crate::checkpoint::discard_after;
+use crate::compute::context;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::measures::diversity;
-use crate::metrics_log::{Line, MetricsLog, StepRecord};
+use crate::metrics_log::MetricsLog;
 use crate::objective::{Objective, Setting};
 use crate::progress::{EpochCounters, Progress};
 use crate::report::{Diversity, EpochRecord};
 use crate::run_folder::RunDir;
 use crate::saved_state;
 use crate::stages;
+use crate::step::reading::{Reading, Step};
 use crate::stop::StopFlag;
 use crate::tensorboard::EventFile;
 use crate::train::Job;
@@ -46,6 +48,9 @@ pub(crate) struct Run<'a> {
     pub(crate) objective: Box<dyn Objective + 'a>,
     pub(crate) statistics: ClassStats,
     pub(crate) progress: Progress,
+    pub(crate) reading: Reading,
+    /// Steps taken whose numbers aren't read yet.
+    pub(crate) unread: Vec<Step>,
     pub(crate) history: Vec<EpochRecord>,
     pub(crate) metrics: MetricsLog,
     pub(crate) events: EventFile,
@@ -94,7 +99,7 @@ impl<'a> Run<'a> {
         let events = EventFile::create(dir.files(), &dir.file("tb"), progress.step)?;
         progress.timings.starts += 1;
         let started = (Instant::now(), progress.timings.total_seconds);
-        let context = Ctx::new(device, dtype, Mode::Train)?;
+        let context = context(job.model, Mode::Train)?;
         let mut run = Self {
             job,
             dir,
@@ -105,6 +110,8 @@ impl<'a> Run<'a> {
             objective,
             statistics,
             progress,
+            reading: Reading::on(device),
+            unread: Vec::new(),
             history,
             metrics,
             events,
@@ -155,11 +162,15 @@ impl<'a> Run<'a> {
             }
             let mut clock = Instant::now();
             for batch in job.train.epoch(of_stage, first as usize) {
-                let record = self.step(&batch?)?;
+                self.step(&batch?)?;
+                let records = match self.reads_now(stop) {
+                    true => self.read_steps()?,
+                    false => Vec::new(),
+                };
                 let seconds = clock.elapsed().as_secs_f64();
                 self.progress.counters.seconds += seconds;
                 self.progress.timings.training_seconds += seconds;
-                self.log_step(record)?;
+                self.log_steps(records)?;
                 if self.after_step(stop)? {
                     return Ok(false);
                 }
@@ -195,26 +206,5 @@ impl<'a> Run<'a> {
             self.save()?;
         }
         Ok(stopping)
-    }
-
-    /// Tells of a step, and logs it where that is due.
-    fn log_step(&mut self, record: StepRecord) -> Result<()> {
-        (self.observer)(&Event::Step {
-            record: &record,
-            images_per_second: self.progress.counters.images_per_second(),
-        });
-        if !record.step.is_multiple_of(self.job.config.log_every_steps) {
-            return Ok(());
-        }
-        let scalars = [
-            ("step/loss", record.loss),
-            ("step/classification_loss", record.classification_loss),
-            ("step/representation_loss", record.representation_loss),
-            ("step/lr", record.lr),
-            ("step/grad_norm", record.grad_norm),
-        ];
-        self.events
-            .scalars(record.step, &scalars.map(|(tag, x)| (tag.to_string(), x)))?;
-        self.metrics.append(&Line::Step(record))
     }
 }

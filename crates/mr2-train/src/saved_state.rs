@@ -102,6 +102,9 @@ impl Run<'_> {
     fn save_as(&mut self, kind: Kind) -> Result<()> {
         let (started, before) = self.started;
         self.progress.timings.total_seconds = before + started.elapsed().as_secs_f64();
+        // A stop may have been asked for since it was last seen that nothing is due.
+        let records = self.read_steps()?;
+        self.log_steps(records)?;
         self.refuse_overflown_weights()?;
         self.metrics.sync()?;
         self.events.sync()?;

@@ -7,6 +7,7 @@ use mr2_stats::Pairs;
 
 use crate::error::Result;
 use crate::run::Run;
+use crate::step::reading::Reading;
 
 impl Run<'_> {
     /// The gradients at the worst point within the neighbourhood, for a batch with these gradients at
@@ -35,10 +36,16 @@ impl Run<'_> {
 
     fn second_pass(&self, batch: &Batch, pairs: &Pairs) -> Result<GradStore> {
         let (features, logits) = self.forward(batch)?;
-        self.finite_rows(&features, &logits, batch)?;
+        // Otherwise what isn't finite here makes the gradients so, whose norm is read with the step's numbers.
+        let at_once = self.reading == Reading::AtOnce;
+        if at_once {
+            self.finite_rows(&features, &logits, batch)?;
+        }
         let input = self.input(batch, &features, &logits, pairs);
         let loss = self.objective.loss(&input)?;
-        self.finite_terms(&loss, batch)?;
+        if at_once {
+            self.finite_terms(&loss, batch)?;
+        }
         Ok(self.context.backward(&loss.total)?)
     }
 }

@@ -1,34 +1,41 @@
 //! One step of training.
 
+use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor};
 use mr2_data::Batch;
-use mr2_metrics::{PerClass, arg_max};
+use mr2_metrics::arg_max;
 use mr2_nn::graph::Ctx;
+use mr2_nn::optim::clip_grad_norm_unread;
 use mr2_stats::Pairs;
 
+use crate::compute::enter;
+use crate::config::Clip;
 use crate::error::{Error, Result};
-use crate::evaluate::{host_f32, sum};
-use crate::metrics_log::StepRecord;
 use crate::objective::{StepInput, StepLoss};
 use crate::run::Run;
 use crate::train::Job;
 
+use reading::{Reading, Step, Terms, Value};
+
+mod finite;
+mod read_steps;
+pub(crate) mod reading;
+
 impl Run<'_> {
-    /// One step of training.
-    pub(crate) fn step(&mut self, batch: &Batch) -> Result<StepRecord> {
+    /// One step of training; its numbers are read by [`Run::read_steps`].
+    pub(crate) fn step(&mut self, batch: &Batch) -> Result<()> {
         let Job { config, model, .. } = *self.job;
         let (features, logits) = self.forward(batch)?;
-        let scores = self.finite_rows(&features, &logits, batch)?;
+        let predictions = self.predictions(&features, &logits, batch)?;
 
         let pairs = Pairs::new(&batch.labels, model.classes())?;
         self.statistics.observe(&features, &pairs)?;
         let input = self.input(batch, &features, &logits, &pairs);
-        let observed = self.objective.observe(&input);
-        observed.map_err(|error| self.of_objective(error))?;
+        if let Err(error) = self.objective.observe(&input) {
+            return Err(self.refused(error, &input));
+        }
         let objective_loss = self.objective.loss(&input)?;
-        let [loss, classification_loss, representation_loss] =
-            self.finite_terms(&objective_loss, batch)?;
+        let terms = self.terms(&objective_loss, &input)?;
 
         if self.progress.batches_done() == 0 && objective_loss.representation.is_some() {
             self.progress.counters.pulls = self.pulls(batch, &features, &pairs)?;
@@ -41,42 +48,74 @@ impl Run<'_> {
         if let Some(neighbourhood) = config.sharpness.neighbourhood() {
             gradients = self.sharp_gradients(&gradients, batch, &pairs, &neighbourhood)?;
         }
-        let parameters = self.job.params.parameters();
-        let grad_norm = config
-            .clip
-            .apply(&parameters, &mut gradients)
-            .map_err(|error| self.overflown(error, &gradients, batch))?;
+        let grad_norm = self.clip(&mut gradients, batch)?;
         let lr = self.learning_rate(self.progress.step);
         self.optimizer.step(&gradients, lr)?;
         let input = self.input(batch, &features, &logits, &pairs);
         let updated = self.objective.update(&input, lr);
         updated.map_err(|error| self.of_objective(error))?;
 
-        let record = StepRecord {
+        self.unread.push(Step {
             step: self.progress.step + 1,
             epoch: self.progress.epochs_done() + 1,
-            loss,
-            classification_loss,
-            representation_loss,
             lr,
+            labels: batch.labels.clone(),
+            indices: batch.indices.clone(),
+            with_positive: pairs.with_positive(),
+            terms,
+            predictions,
             grad_norm,
-        };
-        let predictions = arg_max(&scores, model.classes())?;
-        let seen = PerClass::from_predictions(&batch.labels, &predictions, model.classes())?;
-        self.progress
-            .counters
-            .add(&record, &seen, pairs.with_positive());
+        });
         self.progress.step += 1;
-        Ok(record)
+        Ok(())
+    }
+
+    /// The class of each image by its logits. Read at once, features and logits are known to be finite.
+    fn predictions(
+        &self,
+        features: &Tensor,
+        logits: &Tensor,
+        batch: &Batch,
+    ) -> Result<Value<Vec<u32>>> {
+        if self.reading == Reading::Together {
+            return Ok(Value::There(logits.detach().argmax(1)?));
+        }
+        let scores = self.finite_rows(features, logits, batch)?;
+        Ok(Value::Read(arg_max(&scores, self.job.model.classes())?))
+    }
+
+    /// The losses; read at once, they are known to be finite.
+    fn terms(&self, loss: &StepLoss, step: &StepInput<'_>) -> Result<Value<Terms>> {
+        if self.reading == Reading::Together {
+            return Ok(Value::There(reading::terms(loss, step)?));
+        }
+        let losses = self.finite_terms(loss, step.batch)?;
+        let zeros = [0.0; 2];
+        Ok(Value::Read(Terms { losses, zeros }))
+    }
+
+    /// Clips the gradients; their norm before. It is taken without clipping too, so that a gradient that isn't
+    /// finite is found in its own step.
+    fn clip(&self, gradients: &mut GradStore, batch: &Batch) -> Result<Value<f64>> {
+        let (config, parameters) = (self.job.config, self.job.params.parameters());
+        if self.reading == Reading::AtOnce {
+            let norm = config.clip.apply(&parameters, gradients);
+            let norm = norm.map_err(|error| self.overflown(error, gradients, batch))?;
+            return Ok(Value::Read(norm));
+        }
+        let max_norm = match config.clip {
+            Clip::Off {} => None,
+            Clip::Norm { max } => Some(max),
+        };
+        let norm = clip_grad_norm_unread(&parameters, gradients, max_norm)?;
+        Ok(Value::There(norm))
     }
 
     /// Features and logits of a batch in training, with the dropout masks of the step.
     pub(crate) fn forward(&self, batch: &Batch) -> Result<(Tensor, Tensor)> {
         let step = self.stage_step(self.progress.step);
         self.context.begin_step(self.job.config.seed, step);
-        let images = self
-            .context
-            .enter(&batch.images.to_dtype(self.context.dtype())?)?;
+        let images = enter(&self.context, batch)?;
         let features = self.job.model.features(&self.context, &images)?;
         let logits = self.logits(&self.context, &features)?;
         Ok((features, logits))
@@ -111,71 +150,21 @@ impl Run<'_> {
         }
     }
 
-    /// The logits on the host, once features and logits are known to be finite.
-    pub(crate) fn finite_rows(
-        &self,
-        features: &Tensor,
-        logits: &Tensor,
-        batch: &Batch,
-    ) -> Result<Vec<f32>> {
-        let scores = host_f32(logits)?;
-        let rows = batch.labels.len();
-        for (what, values) in [("a feature", &host_f32(features)?), ("a logit", &scores)] {
-            let width = (values.len() / rows.max(1)).max(1);
-            let bad: Vec<u32> = values
-                .chunks(width)
-                .zip(&batch.indices)
-                .filter(|(row, _)| row.iter().any(|value| !value.is_finite()))
-                .map(|(_, index)| *index)
-                .collect();
-            if !bad.is_empty() {
-                return Err(self.not_finite(what, self.progress.step + 1, &bad));
-            }
-        }
-        Ok(scores)
-    }
-
-    /// Total, classification and representation loss, known to be finite.
-    pub(crate) fn finite_terms(&self, loss: &StepLoss, batch: &Batch) -> Result<[f64; 3]> {
-        let scalar = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_scalar::<f64>();
-        let representation = loss.representation.as_ref();
-        let terms = [
-            scalar(&loss.total)?,
-            scalar(&loss.classification)?,
-            representation.map_or(Ok(0.0), |part| scalar(&part.term))?,
-        ];
-        if terms.iter().all(|term| term.is_finite()) {
-            return Ok(terms);
-        }
-        Err(self.not_finite("the loss", self.progress.step + 1, &batch.indices))
-    }
-
-    /// The error of gradients that aren't finite, by the first parameter of which that is so.
-    pub(crate) fn overflown(
-        &self,
-        error: candle_core::Error,
-        gradients: &GradStore,
-        batch: &Batch,
-    ) -> Error {
-        let parameters = self.job.params.parameters();
-        let overflown = parameters.iter().find(|(_, parameter)| {
-            gradients
-                .get(parameter)
-                .is_some_and(|g| !sum(g).is_ok_and(f64::is_finite))
-        });
-        match overflown {
-            None => error.into(),
-            Some((name, _)) => self.not_finite(
-                &format!("the gradient of {name}"),
-                self.progress.step + 1,
-                &batch.indices,
-            ),
-        }
-    }
-
     /// The learning rate of a step of the run, counted from 0.
     pub(crate) fn learning_rate(&self, step: u64) -> f64 {
         self.job.config.optimizer.lr() * self.schedule.factor(self.stage_step(step))
+    }
+
+    /// Why the objective's state refused a value: a number that wasn't finite in a step not read yet, or in this
+    /// one's features or logits, where there is one.
+    fn refused(&mut self, error: Error, step: &StepInput<'_>) -> Error {
+        let earlier = self.read_steps().map(|_| ());
+        let earlier =
+            earlier.and_then(|()| self.finite_rows(step.features, step.logits, step.batch));
+        match earlier {
+            Ok(_) => self.of_objective(error),
+            Err(earlier) => earlier,
+        }
     }
 
     /// An error of the objective's state with the step that is under way.
@@ -187,26 +176,6 @@ impl Run<'_> {
             epoch,
             batch,
             source: Box::new(error),
-        }
-    }
-
-    /// Epoch and batch of a step, all counted from 1.
-    fn place_of(&self, step: u64) -> (u64, u64) {
-        let before = step.saturating_sub(1);
-        let per_epoch = self.progress.steps_per_epoch;
-        (before / per_epoch + 1, before % per_epoch + 1)
-    }
-
-    /// `step` is counted from 1, `images` are places in the training set.
-    pub(crate) fn not_finite(&self, what: &str, step: u64, images: &[u32]) -> Error {
-        let (epoch, batch) = self.place_of(step);
-        let set = self.job.train.set();
-        Error::NotFinite {
-            what: what.to_string(),
-            step,
-            epoch,
-            batch,
-            images: images.iter().map(|&i| set.image_name(i as usize)).collect(),
         }
     }
 }

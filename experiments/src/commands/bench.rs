@@ -1,17 +1,17 @@
 //! `mr2 bench`: how long the loss, networks and layers take, on random inputs.
 
 mod ceilings;
-mod curve;
+pub(crate) mod curve;
 pub(crate) mod inputs;
 mod layer;
 mod loss;
-mod mr2_loss;
-mod network;
+pub(crate) mod mr2_loss;
+pub(crate) mod network;
 mod optimizer;
 mod pass;
 mod stack;
 mod step;
-mod timing;
+pub(crate) mod timing;
 
 use std::io::Write;
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{Output, Threads, audit, write_json};
 use crate::assemble::{Data, data, data_root, evaluation_loader, model};
 use crate::config::RunFile;
+use crate::device::DeviceArg;
 use crate::report::files::FORMAT_VERSION;
 
 /// Evaluate the weights of a run, class by class, as `mr2 audit` does for predictions.
@@ -44,6 +45,8 @@ pub struct Args {
     out: Option<PathBuf>,
     #[command(flatten)]
     threads: Threads,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Folder with the data sets' descriptors [default: datasets].
     #[arg(long, value_name = "DIR")]
     data_root: Option<PathBuf>,
@@ -80,8 +83,9 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
     let kind = kind.transpose()?;
     let data = data(&file.config, &data_root(args.data_root.as_deref()))?;
     args.threads.apply()?;
+    let device = args.device.open()?;
     let which = which(args, output)?;
-    let (predictions, weights) = evaluate(args, &file, &data, &which)?;
+    let (predictions, weights) = evaluate(args, &file, &data, &device, &which)?;
     let LoadedWeights { path, step, epoch } = &weights;
     if let Some((path, kind)) = args.out.as_deref().zip(kind) {
         write(&predictions, path, kind)?;
@@ -151,6 +155,7 @@ fn evaluate(
     args: &Args,
     file: &RunFile,
     data: &Data,
+    device: &Device,
     which: &Weights,
 ) -> Result<(Predictions, LoadedWeights)> {
     let splits = &data.splits;
@@ -170,10 +175,10 @@ fn evaluate(
         &file.config,
         data.descriptor.channels,
         classes.len(),
-        &Device::Cpu,
+        device,
     )?;
     let weights = mr2_train::load_weights(&args.run, which, &model.params)?;
-    let loader = evaluation_loader(&file.config, set, &Device::Cpu)?;
+    let loader = evaluation_loader(&file.config, set, device)?;
     let predictions = mr2_train::evaluate(model.network.as_ref(), &loader, classes)?;
     Ok((predictions, weights))
 }

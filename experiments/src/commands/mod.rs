@@ -9,6 +9,7 @@ pub mod audit;
 pub mod bench;
 pub mod data;
 pub mod eval;
+pub mod gpu;
 pub mod models;
 pub mod presets;
 pub mod report;
@@ -61,6 +62,8 @@ enum Command {
     Presets(presets::Args),
     /// Time the MR2 loss, networks and layers.
     Bench(bench::Args),
+    /// Check and measure the CUDA backend on this machine's GPU.
+    Gpu(gpu::Args),
 }
 
 /// Parses the command line and runs the command; the number is the exit status.
@@ -73,6 +76,7 @@ pub fn main(out: &mut dyn Write) -> Result<u8> {
     match &cli.command {
         Command::Train(args) => return train::run(args, &cli.output, out),
         Command::Tune(args) => return tune::run(args, &cli.output, out),
+        Command::Gpu(args) => return gpu::run(args, &cli.output, out),
         Command::Eval(args) => eval::run(args, &cli.output, out)?,
         Command::Report(args) => report::run(args, &cli.output, out)?,
         Command::Audit(args) => audit::run(args, &cli.output, out)?,
@@ -84,12 +88,15 @@ pub fn main(out: &mut dyn Write) -> Result<u8> {
     Ok(0)
 }
 
+/// Warnings, and which device `--device auto` took where it had a choice.
+const USUAL: &str = "warn,mr2::device=info";
+
 /// Sends the libraries' warnings (and more with `RUST_LOG`) to stderr; with `--quiet`, only errors.
 pub fn init_logging(output: &Output) {
     use tracing_subscriber::EnvFilter;
     let filter = match output.quiet {
         true => EnvFilter::new("error"),
-        false => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
+        false => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL)),
     };
     // A second initialisation (tests in one process) keeps the first.
     let _ = tracing_subscriber::fmt()

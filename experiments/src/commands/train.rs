@@ -4,11 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use candle_core::Device;
 use mr2_train::{Outcome, RunDir, RunResult, RunState, Start};
 
 use super::{Output, Threads, write_json};
 use crate::assemble::{Data, data, data_root};
 use crate::config::RunFile;
+use crate::device::DeviceArg;
 use crate::progress::Progress;
 use crate::run::{train_into, with_job};
 use crate::stop::{STOPPED, on_signals};
@@ -37,6 +39,8 @@ pub struct Args {
     resume: bool,
     #[command(flatten)]
     threads: Threads,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Check everything, print the resolved run and its size, and train nothing.
     #[arg(long)]
     dry_run: bool,
@@ -63,6 +67,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
         );
     }
     args.threads.apply()?;
+    let device = args.device.open()?;
     let start = match RunDir::state_of(&args.out) {
         RunState::Empty if args.resume => {
             bail!(
@@ -76,9 +81,15 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     let stop = on_signals()?;
     let mut progress = Progress::new(output.quiet, 1);
     progress.begin(&file.config.name, 1);
-    let outcome = train_into(&file, &data, &args.out, start, &stop, &mut |event| {
-        progress.show(event, 1);
-    })?;
+    let outcome = train_into(
+        &file,
+        &data,
+        &device,
+        &args.out,
+        start,
+        &stop,
+        &mut |event| progress.show(event, 1),
+    )?;
     progress.finish();
     match outcome {
         Outcome::Finished(result) => print(&result, output, args, out)?,
@@ -109,7 +120,7 @@ struct DryRun<'a> {
 }
 
 fn dry_run(file: &RunFile, data: &Data, output: &Output, out: &mut dyn Write) -> Result<()> {
-    let run = with_job(file, data, |job| {
+    let run = with_job(file, data, &Device::Cpu, |job| {
         job.check()?;
         let parameters = job.params.parameters();
         Ok(DryRun {

@@ -9,12 +9,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use candle_core::Device;
 use mr2_metrics::PerClass;
 use mr2_train::{Outcome, StopFlag};
 
 use super::{Output, Threads, write_json};
 use crate::assemble::{Data, data, data_root};
 use crate::config::{DataConfig, RunFile, Validation};
+use crate::device::DeviceArg;
 use crate::progress::Progress;
 use crate::run::{start_for, train_into, with_job};
 use crate::stop::{STOPPED, on_signals};
@@ -43,6 +45,8 @@ pub struct Args {
     results: PathBuf,
     #[command(flatten)]
     threads: Threads,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Check everything, print the arms and the number of runs, and train nothing.
     #[arg(long)]
     dry_run: bool,
@@ -61,6 +65,10 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     let mut runner = Runner {
         args,
         plan: &plan,
+        device: match args.dry_run {
+            true => Device::Cpu, // Nothing is trained.
+            false => args.device.open()?,
+        },
         data: None,
         stop: on_signals()?,
         progress: Progress::new(output.quiet, plan.runs() as u64),
@@ -159,6 +167,7 @@ fn tune(plan: &Plan, runner: &mut Runner<'_>) -> Result<Option<Tuned>> {
 struct Runner<'a> {
     args: &'a Args,
     plan: &'a Plan,
+    device: Device,
     /// The data opened last, and what was asked for.
     data: Option<(DataConfig, Rc<Data>)>,
     stop: StopFlag,
@@ -184,7 +193,7 @@ impl Runner<'_> {
                 let first = files.first().context("no seeds")?;
                 let checked = self
                     .data(first)
-                    .and_then(|data| with_job(first, &data, |job| Ok(job.check()?)));
+                    .and_then(|data| with_job(first, &data, &Device::Cpu, |job| Ok(job.check()?)));
                 checked.with_context(|| self.place(stage, arm))?;
             }
             chosen.extend(stage.arms.first().map_or(Vec::new(), |arm| arm.set.clone()));
@@ -261,9 +270,15 @@ impl Runner<'_> {
         let (progress, remaining) = (&mut self.progress, self.remaining);
         progress.begin(label, remaining);
         let start = start_for(&folder);
-        let outcome = train_into(file, &data, &folder, start, &self.stop, &mut |event| {
-            progress.show(event, remaining);
-        })?;
+        let outcome = train_into(
+            file,
+            &data,
+            &self.device,
+            &folder,
+            start,
+            &self.stop,
+            &mut |event| progress.show(event, remaining),
+        )?;
         self.remaining -= 1;
         let result = match outcome {
             Outcome::Finished(result) => result,

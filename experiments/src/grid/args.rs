@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::table_file::Scale;
 use crate::commands::Output;
+use crate::device::DeviceArg;
 
 /// Train what is missing of this table's runs, then write its report.
 ///
@@ -39,6 +40,9 @@ pub struct Args {
     /// Threads of each run; 0 shares the cores among the jobs.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+    /// Where runs compute; each job opens a GPU for itself.
+    #[command(flatten)]
+    pub device: DeviceArg,
     /// Train only the i-th of n shares of the runs.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<Shard>,

@@ -1,4 +1,5 @@
-//! What the representation loss costs: each case measured once, in a process of its own, and kept in the store.
+//! What the representation loss costs on the CPU, whatever the runs compute on: each case measured once, in a
+//! process of its own whose memory is the case's, and kept in the store.
 
 use std::path::Path;
 use std::process::Command;

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use candle_core::Device;
 use mr2_train::{ClassMeasures, Event, Start, StopFlag};
 use serde::Serialize;
 
@@ -69,13 +70,13 @@ pub fn estimate(runs: &[PlannedRun], grid: &Grid<'_>) -> Result<Estimate> {
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let waiting = Mutex::new(groups.iter().enumerate());
     let timed = Mutex::new(BTreeMap::new());
-    grid.side_by_side(|_, pool| {
+    grid.side_by_side(|_, pool, device| {
         loop {
             let Some((number, group)) = locked(&waiting).next() else {
                 return Ok(());
             };
             let folder = scratch.path().join(number.to_string());
-            let kind = pool.install(|| time(group, &folder, grid));
+            let kind = pool.install(|| time(group, &folder, grid, device));
             let kind = kind.with_context(|| group[0].label.clone())?;
             std::fs::remove_dir_all(&folder)?;
             locked(&timed).insert(number, kind);
@@ -92,9 +93,14 @@ pub fn estimate(runs: &[PlannedRun], grid: &Grid<'_>) -> Result<Estimate> {
     })
 }
 
-fn time(group: &[&PlannedRun], folder: &Path, grid: &Grid<'_>) -> Result<Kind> {
+fn time(group: &[&PlannedRun], folder: &Path, grid: &Grid<'_>, device: &Device) -> Result<Kind> {
     let run = group[0];
     let data = grid.data(run)?;
+    let mut file = run.file.clone();
+    if !device.is_cpu() {
+        // Its steps are read together where one is logged: the clock is to be looked at after the last of them.
+        file.config.training.log_every_steps = WARM_UP;
+    }
     let stop = StopFlag::new();
     let (mut steps, mut started, mut seconds) = (0, None, 0.0);
     let observe = &mut |event: &Event<'_>| match event {
@@ -113,7 +119,7 @@ fn time(group: &[&PlannedRun], folder: &Path, grid: &Grid<'_>) -> Result<Kind> {
         }
         _ => {}
     };
-    train_into(&run.file, &data, folder, Start::Fresh, &stop, observe)?;
+    train_into(&file, &data, device, folder, Start::Fresh, &stop, observe)?;
     let config = &run.file.config;
     // A forward pass takes about a third of a step's time for each image.
     let images_per_step = config.data.images_per_batch.max(1) as f64;

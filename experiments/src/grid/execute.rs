@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use candle_core::Device;
 use mr2_train::{Outcome, StopFlag};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -14,6 +15,7 @@ use super::plan::PlannedRun;
 use super::store::Store;
 use super::view::View;
 use crate::assemble::{Data, data, data_root};
+use crate::device::DeviceArg;
 use crate::run::{start_for, train_into};
 
 /// How often a run is tried.
@@ -46,9 +48,17 @@ pub struct Grid<'a> {
     data_root: std::path::PathBuf,
     jobs: usize,
     threads: usize,
+    device: DeviceArg,
     shard: Option<Shard>,
     stop: &'a StopFlag,
     opened: Mutex<HashMap<String, Arc<Data>>>,
+}
+
+/// Who does the work: a number counted from 0, with threads and a device.
+struct Worker<'a> {
+    worker: usize,
+    pool: &'a ThreadPool,
+    device: &'a Device,
 }
 
 struct Queued {
@@ -83,6 +93,7 @@ impl<'a> Grid<'a> {
             data_root: data_root(args.data_root.as_deref()),
             jobs,
             threads,
+            device: args.device,
             shard: args.shard,
             stop,
             opened: Mutex::default(),
@@ -151,7 +162,17 @@ impl<'a> Grid<'a> {
             waiting: waiting.collect(),
             failures: Vec::new(),
         });
-        self.side_by_side(|worker, pool| self.work(worker, pool, &queue, view))?;
+        self.side_by_side(|worker, pool, device| {
+            self.work(
+                &Worker {
+                    worker,
+                    pool,
+                    device,
+                },
+                &queue,
+                view,
+            )
+        })?;
         if self.stop.is_set() {
             return Ok(Ended::Stopped);
         }
@@ -159,17 +180,18 @@ impl<'a> Grid<'a> {
         Ok(Ended::Done(queue.failures))
     }
 
-    /// Does the work of every worker, counted from 0, at the same time, each with threads of its own.
+    /// Does the work of every worker, counted from 0, at the same time, each with threads of its own and its own
+    /// handle of the device.
     ///
     /// # Errors
-    /// The first worker's that fails, and when threads can't be made.
+    /// The first worker's that fails, and when threads can't be made or the device not opened.
     pub fn side_by_side<W>(&self, work: W) -> Result<()>
     where
-        W: Fn(usize, &ThreadPool) -> Result<()> + Sync,
+        W: Fn(usize, &ThreadPool, &Device) -> Result<()> + Sync,
     {
         let start = |worker| {
             let pool = ThreadPoolBuilder::new().num_threads(self.threads);
-            work(worker, &pool.build()?)
+            work(worker, &pool.build()?, &self.device.open()?)
         };
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..self.jobs)
@@ -185,20 +207,15 @@ impl<'a> Grid<'a> {
         })
     }
 
-    fn work(
-        &self,
-        worker: usize,
-        pool: &ThreadPool,
-        queue: &Mutex<Queue>,
-        view: &View,
-    ) -> Result<()> {
+    fn work(&self, by: &Worker<'_>, queue: &Mutex<Queue>, view: &View) -> Result<()> {
+        let Worker { worker, pool, .. } = *by;
         while !self.stop.is_set() {
             let Some(mut next) = locked(queue).waiting.pop_front() else {
                 return Ok(());
             };
             next.tries += 1;
             view.begin(worker, &next.run);
-            match pool.install(|| self.attempt(worker, &next.run, view)) {
+            match pool.install(|| self.attempt(by, &next.run, view)) {
                 Tried::Finished => view.finished(worker, &next.run),
                 Tried::Stopped => return Ok(()),
                 Tried::Busy => {
@@ -225,13 +242,13 @@ impl<'a> Grid<'a> {
         Ok(())
     }
 
-    fn attempt(&self, worker: usize, run: &PlannedRun, view: &View) -> Tried {
+    fn attempt(&self, by: &Worker<'_>, run: &PlannedRun, view: &View) -> Tried {
         // Another process may have finished it since.
         if self.store.finished(&run.key).is_some() {
             return Tried::Finished;
         }
         let folder = self.store.folder(&run.key);
-        match self.train_one(worker, run, &folder, view) {
+        match self.train_one(by, run, &folder, view) {
             Ok(Outcome::Finished(_) | Outcome::AlreadyFinished(_)) => Tried::Finished,
             Ok(Outcome::Stopped { .. }) => Tried::Stopped,
             Err(error) if is_locked(&error) => Tried::Busy,
@@ -241,16 +258,22 @@ impl<'a> Grid<'a> {
 
     fn train_one(
         &self,
-        worker: usize,
+        by: &Worker<'_>,
         run: &PlannedRun,
         folder: &Path,
         view: &View,
     ) -> Result<Outcome> {
         let data = self.data(run).with_context(|| run.label.clone())?;
         let start = start_for(folder);
-        train_into(&run.file, &data, folder, start, self.stop, &mut |event| {
-            view.event(worker, event);
-        })
+        train_into(
+            &run.file,
+            &data,
+            by.device,
+            folder,
+            start,
+            self.stop,
+            &mut |event| view.event(by.worker, event),
+        )
     }
 }
 

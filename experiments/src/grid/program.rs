@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use candle_core::Device;
 use clap::{CommandFactory, FromArgMatches};
 
 use super::args::{Args, Shard};
@@ -132,7 +133,9 @@ fn check(plan: &Plan<'_>, grid: &Grid<'_>) -> Result<()> {
             let run = arm.run(block.seeds[0], &[])?;
             let place = || format!("{}: arm `{}`", block.block.name, arm.arm.name);
             let data = grid.data(&run).with_context(place)?;
-            with_job(&run.file, &data, |job| Ok(job.check()?)).with_context(place)?;
+            // On the CPU: a finished table needs no GPU, whatever trained it.
+            let checked = with_job(&run.file, &data, &Device::Cpu, |job| Ok(job.check()?));
+            checked.with_context(place)?;
         }
     }
     Ok(())

@@ -59,7 +59,9 @@ pub fn weighted_cross_entropy(logits: &Tensor, labels: &[u32], weights: &[f64]) 
     check_labels(labels, batch, classes)?;
     check_per_class("weighted_cross_entropy: weights", weights.len(), classes)?;
     check_finite_not_negative("weighted_cross_entropy: weights", weights)?;
-    cross_entropy(logits, Target::Hard(labels), None)? * of_labels(weights, labels, logits)?
+    let losses = cross_entropy(logits, Target::Hard(labels), None)?;
+    let weights = of_labels(weights, labels, &losses)?;
+    losses * weights
 }
 
 /// The sum of losses that hold their class weight already, over the sum of the weights `w_y` of the

@@ -43,7 +43,7 @@ pub fn focal(
         Some(weights) => {
             check_per_class("focal: class_weights", weights.len(), classes)?;
             check_finite_not_negative("focal: class_weights", weights)?;
-            (&loss * of_labels(weights, labels, logits)?)?
+            (&loss * of_labels(weights, labels, &loss)?)?
         }
     };
     if focusing == 0.0 {

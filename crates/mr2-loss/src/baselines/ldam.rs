@@ -63,7 +63,8 @@ pub fn ldam(
         Some(weights) => {
             check_per_class("ldam: class_weights", weights.len(), classes)?;
             check_finite_not_negative("ldam: class_weights", weights)?;
-            losses * of_labels(weights, labels, cosines)?
+            let weights = of_labels(weights, labels, &losses)?;
+            losses * weights
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// An activation: images or feature maps of a batch. Cloning shares it.
 #[derive(Clone)]
 pub struct Act {
-    /// Its place in Candle's graph, if it depends on a variable and the mode is training.
+    /// Its place in Candle's graph, if it depends on a variable and the mode is training; on the CPU only.
     pub(crate) token: Option<Tensor>,
     pub(crate) handle: Handle,
     pub(crate) core: Arc<Core>,
@@ -103,6 +103,15 @@ impl Act {
         elementwise::subsample_pad(self, stride, out_channels)
     }
 
+    /// Whether it depends on a variable, and the mode is training.
+    pub(crate) fn is_tracked(&self) -> bool {
+        match &self.handle {
+            #[cfg(feature = "cuda")]
+            Handle::Device(slot) => slot.tracked,
+            _ => self.token.is_some(),
+        }
+    }
+
     /// The slot, whose element type the context's must be.
     pub(crate) fn slot<T: InHandle>(&self) -> Result<&Arc<Slot<T>>> {
         match T::slot(&self.handle) {
@@ -112,6 +121,15 @@ impl Act {
                 T::DTYPE,
                 self.core.dtype
             ),
+        }
+    }
+
+    /// The slot on the device, where the context's activations are.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn device_slot(&self) -> Result<&Arc<super::DeviceSlot>> {
+        match &self.handle {
+            Handle::Device(slot) => Ok(slot),
+            _ => bail!("expected an activation on a CUDA device"),
         }
     }
 
@@ -133,7 +151,7 @@ impl std::fmt::Debug for Act {
         f.debug_struct("Act")
             .field("dims", &self.dims4())
             .field("dtype", &self.core.dtype)
-            .field("tracked", &self.token.is_some())
+            .field("tracked", &self.is_tracked())
             .finish()
     }
 }

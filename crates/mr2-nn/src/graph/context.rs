@@ -1,10 +1,14 @@
 //! The context of training or evaluation: mode, buffers, dropout stream, and the one backward.
 
 use super::act::Act;
+#[cfg(feature = "cuda")]
+use super::device::Waiting;
 use crate::kernels::pool::{Pool, lock};
 use crate::rng;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, TensorId, Var, bail};
+#[cfg(feature = "cuda")]
+use std::collections::BinaryHeap;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -50,6 +54,9 @@ pub(crate) struct Core {
     /// Counts backwards; the gradients of one are told from those of others by it.
     turns: AtomicU64,
     running: Mutex<Vec<Running>>,
+    /// Counts activations on the device.
+    #[cfg(feature = "cuda")]
+    numbers: AtomicU64,
     dropout: Mutex<Option<DropoutStream>>,
     /// Whether a training pass leaves running statistics as they are.
     statistics_kept: AtomicBool,
@@ -58,10 +65,13 @@ pub(crate) struct Core {
 /// A backward that is under way. Candle calls its operations on the thread that began it, so a
 /// thread's operations belong to its latest: while one waits for its parallel loops, rayon may run
 /// another to its end on the same thread. Hence too that no lock may be held during such a loop.
-struct Running {
+pub(super) struct Running {
     thread: ThreadId,
     turn: u64,
     gradients: HashMap<TensorId, Tensor>,
+    /// Calls on the device that have a gradient to carry on.
+    #[cfg(feature = "cuda")]
+    pub(super) waiting: BinaryHeap<Waiting>,
 }
 
 /// Takes a backward off the list, also when it panics.
@@ -102,17 +112,13 @@ struct DropoutStream {
 }
 
 impl Ctx {
-    /// A context for activations of `dtype` (f32 or f64) on `device` (the CPU).
+    /// A context for activations of `dtype` on `device`: f32 or f64 on the CPU; f32, bf16 or f16 on a CUDA device,
+    /// where parameters are f32 whatever `dtype` is, and features leave as f32.
     ///
     /// # Errors
     /// Another element type, or a device for which the layers have no kernels.
     pub fn new(device: &Device, dtype: DType, mode: Mode) -> Result<Self> {
-        if !device.is_cpu() {
-            bail!("the layers of mr2-nn run on the CPU; device {device:?} has no kernels");
-        }
-        if !matches!(dtype, DType::F32 | DType::F64) {
-            bail!("dtype: expected f32 or f64, got {}", dtype.as_str());
-        }
+        check(device, dtype)?;
         let core = Core {
             mode,
             dtype,
@@ -121,6 +127,8 @@ impl Ctx {
             anchor: Var::zeros(1, DType::F32, device)?,
             turns: AtomicU64::new(0),
             running: Mutex::default(),
+            #[cfg(feature = "cuda")]
+            numbers: AtomicU64::new(0),
             dropout: Mutex::new(None),
             statistics_kept: AtomicBool::new(false),
         };
@@ -194,7 +202,7 @@ impl Ctx {
     /// Takes images into the graph. If they are tracked, their gradient flows back to them.
     ///
     /// # Shapes
-    /// `images`: (batch, channels, height, width), of the context's element type.
+    /// `images`: (batch, channels, height, width), of the context's element type; on CUDA f32 will do.
     ///
     /// # Errors
     /// Another rank, an empty dimension, another element type or device.
@@ -227,6 +235,8 @@ impl Ctx {
     pub fn backward(&self, loss: &Tensor) -> Result<GradStore> {
         let end = self.core.begin_turn();
         let mut store = loss.backward()?;
+        #[cfg(feature = "cuda")]
+        self.core.run_calls_back(&mut store)?;
         let parameters = end.take().map(|running| running.gradients);
         for (id, gradient) in parameters.into_iter().flatten() {
             let sum = match store.get_id(id) {
@@ -237,6 +247,33 @@ impl Ctx {
         }
         Ok(store)
     }
+}
+
+/// Whether the layers have kernels for it.
+fn check(device: &Device, dtype: DType) -> Result<()> {
+    let (known, expected) = match device {
+        Device::Cpu => (matches!(dtype, DType::F32 | DType::F64), "f32 or f64"),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) if crate::kernels::cuda::has_a_stream_for_each_thread(device) => {
+            bail!(
+                "the device has a stream for each thread, on which the layers' work isn't ordered: open \
+                 it with mr2_nn::cuda::open"
+            )
+        }
+        Device::Cuda(_) => (
+            matches!(dtype, DType::F32 | DType::BF16 | DType::F16),
+            "f32, bf16 or f16 on CUDA",
+        ),
+        Device::Metal(_) => {
+            bail!(
+                "the layers of mr2-nn run on the CPU and on CUDA; device {device:?} has no kernels"
+            )
+        }
+    };
+    if !known {
+        bail!("dtype: expected {expected}, got {}", dtype.as_str());
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for Ctx {
@@ -264,12 +301,14 @@ impl Core {
             thread: thread::current().id(),
             turn,
             gradients: HashMap::new(),
+            #[cfg(feature = "cuda")]
+            waiting: BinaryHeap::new(),
         });
         EndOfTurn { core: self, turn }
     }
 
     /// Calls `with` with this thread's backward; fails outside of [`Ctx::backward`].
-    fn in_turn<R>(&self, with: impl FnOnce(&mut Running) -> R) -> Result<R> {
+    pub(super) fn in_turn<R>(&self, with: impl FnOnce(&mut Running) -> R) -> Result<R> {
         let thread = thread::current().id();
         let mut running = lock(&self.running);
         let Some(running) = running.iter_mut().rfind(|one| one.thread == thread) else {
@@ -296,6 +335,12 @@ impl Core {
         };
         self.in_turn(|running| running.gradients.insert(id, sum))?;
         Ok(())
+    }
+
+    /// The number of the next activation on the device.
+    #[cfg(feature = "cuda")]
+    pub(super) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The key of the next dropout mask of this step.

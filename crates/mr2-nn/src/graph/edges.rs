@@ -25,7 +25,7 @@ struct Enter<T: InHandle> {
 
 /// Where a tensor has its channels.
 #[derive(Clone, Copy)]
-enum Order {
+pub(super) enum Order {
     /// (batch, channels, height, width).
     ChannelsFirst,
     /// (batch, tokens, channels), the order of activations.
@@ -113,6 +113,10 @@ fn enter_in(
     if values.elem_count() == 0 {
         bail!("{what}: no dimension may be empty, got {:?}", values.dims());
     }
+    #[cfg(feature = "cuda")]
+    if core.device.is_cuda() {
+        return enter_device(core, values, what, shape, order);
+    }
     if values.dtype() != core.dtype {
         bail!(
             "{what}: expected {:?}, got {:?}",
@@ -130,6 +134,25 @@ fn enter_in(
         DType::F64 => enter_as::<f64>(core, values, what, shape, order),
         _ => enter_as::<f32>(core, values, what, shape, order),
     }
+}
+
+#[cfg(feature = "cuda")]
+fn enter_device(
+    core: &Arc<Core>,
+    values: &Tensor,
+    what: &str,
+    shape: Shape4,
+    order: Order,
+) -> Result<Act> {
+    if values.dtype() != core.dtype && values.dtype() != DType::F32 {
+        let (wanted, got) = (core.dtype, values.dtype());
+        bail!("{what}: expected {wanted:?} or F32, got {got:?}");
+    }
+    if !values.device().same_device(&core.device) {
+        let (wanted, got) = (&core.device, values.device());
+        bail!("{what}: expected a tensor on {wanted:?}, got one on {got:?}");
+    }
+    super::device::enter(core, values, shape, order)
 }
 
 fn enter_as<T: InHandle>(
@@ -170,7 +193,7 @@ fn enter_as<T: InHandle>(
 
 /// What an edge out of the graph computes from a slot.
 #[derive(Clone, Copy)]
-enum Exit {
+pub(super) enum Exit {
     /// The whole activation, (batch, channels, height, width).
     All,
     /// The mean over pixels, (batch, channels).
@@ -191,7 +214,25 @@ struct Leave<T: InHandle> {
 }
 
 impl Exit {
-    fn shape(self, shape: Shape4) -> Shape {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::All => "to-tensor",
+            Self::MeanPixels => "mean-hw",
+            Self::Tokens => "to-tokens",
+            Self::MeanTokens(_) => "mean-tokens",
+        }
+    }
+
+    /// The first pixel or token that is read, and how many are.
+    #[cfg(feature = "cuda")]
+    pub(super) fn range(self, shape: Shape4) -> [usize; 2] {
+        match self {
+            Self::MeanTokens(range) => range,
+            _ => [0, shape.pixels()],
+        }
+    }
+
+    pub(super) fn shape(self, shape: Shape4) -> Shape {
         match self {
             Self::All => Shape::from(shape.dims()),
             Self::Tokens => Shape::from((shape.batch, shape.pixels(), shape.channels)),
@@ -231,12 +272,7 @@ impl Exit {
 
 impl<T: InHandle> CustomOp1 for Leave<T> {
     fn name(&self) -> &'static str {
-        match self.exit {
-            Exit::All => "to-tensor",
-            Exit::MeanPixels => "mean-hw",
-            Exit::Tokens => "to-tokens",
-            Exit::MeanTokens(_) => "mean-tokens",
-        }
+        self.exit.name()
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -261,15 +297,15 @@ impl<T: InHandle> CustomOp1 for Leave<T> {
 }
 
 pub(super) fn to_tensor(x: &Act) -> Result<Tensor> {
-    with_slot!(x, slot => leave(x, slot, Exit::All))
+    with_slot!(x, slot => leave(x, slot, Exit::All), cuda slot => super::device::leave(x, slot, Exit::All))
 }
 
 pub(super) fn mean_hw(x: &Act) -> Result<Tensor> {
-    with_slot!(x, slot => leave(x, slot, Exit::MeanPixels))
+    with_slot!(x, slot => leave(x, slot, Exit::MeanPixels), cuda slot => super::device::leave(x, slot, Exit::MeanPixels))
 }
 
 pub(super) fn to_tokens(x: &Act) -> Result<Tensor> {
-    with_slot!(x, slot => leave(x, slot, Exit::Tokens))
+    with_slot!(x, slot => leave(x, slot, Exit::Tokens), cuda slot => super::device::leave(x, slot, Exit::Tokens))
 }
 
 /// `count` tokens from `first` on, or all of them.
@@ -279,7 +315,7 @@ pub(super) fn mean_tokens(x: &Act, first: usize, count: Option<usize>) -> Result
         bail!("token {first}: the sequences have {tokens} tokens");
     }
     let which = [first, count.unwrap_or(tokens - first)];
-    with_slot!(x, slot => leave(x, slot, Exit::MeanTokens(which)))
+    with_slot!(x, slot => leave(x, slot, Exit::MeanTokens(which)), cuda slot => super::device::leave(x, slot, Exit::MeanTokens(which)))
 }
 
 fn leave<T: InHandle>(x: &Act, slot: &Arc<Slot<T>>, exit: Exit) -> Result<Tensor> {

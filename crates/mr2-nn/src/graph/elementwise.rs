@@ -35,7 +35,7 @@ pub(super) fn add(a: &Act, b: &Act) -> Result<Act> {
     if a.dims4() != b.dims4() {
         bail!("add: shapes {:?} and {:?} differ", a.dims4(), b.dims4());
     }
-    with_slot!(a, slot => add_slots(a, slot, b))
+    with_slot!(a, slot => add_slots(a, slot, b), cuda slot => super::device::add(a, slot, b))
 }
 
 fn add_slots<T: InHandle>(a: &Act, slot: &Arc<Slot<T>>, b: &Act) -> Result<Act> {
@@ -62,7 +62,7 @@ impl<T: InHandle> Node<T> for Relu<T> {
 }
 
 pub(super) fn relu(x: &Act) -> Result<Act> {
-    with_slot!(x, slot => relu_slot(x, slot))
+    with_slot!(x, slot => relu_slot(x, slot), cuda slot => super::device::relu(x, slot))
 }
 
 fn relu_slot<T: InHandle>(x: &Act, slot: &Arc<Slot<T>>) -> Result<Act> {
@@ -96,16 +96,7 @@ pub(super) fn subsample_pad(x: &Act, stride: usize, out_channels: usize) -> Resu
     if out_channels < channels {
         bail!("subsample_pad: out_channels {out_channels} is below the input's {channels}");
     }
-    with_slot!(x, slot => subsample_pad_slot(x, slot, stride, out_channels))
-}
-
-fn subsample_pad_slot<T: InHandle>(
-    x: &Act,
-    slot: &Arc<Slot<T>>,
-    stride: usize,
-    out_channels: usize,
-) -> Result<Act> {
-    let from = slot.shape;
+    let from = x.handle.shape();
     let shape = Shape4 {
         batch: from.batch,
         channels: out_channels,
@@ -122,6 +113,19 @@ fn subsample_pad_slot<T: InHandle>(
         stride,
         front: (out_channels - from.channels) / 2,
     };
+    with_slot!(
+        x,
+        slot => subsample_pad_slot(x, slot, shape, sizes),
+        cuda slot => super::device::subsample_pad(x, slot, shape, sizes)
+    )
+}
+
+fn subsample_pad_slot<T: InHandle>(
+    x: &Act,
+    slot: &Arc<Slot<T>>,
+    shape: Shape4,
+    sizes: Subsample,
+) -> Result<Act> {
     let mut out = x.core.pool.take(shape.elements());
     sizes.forward(slot.data(), &mut out);
     x.core.record(shape, out, &[x], &[], || SubsamplePad {

@@ -1,4 +1,5 @@
-//! The token graph: activations outside Candle, their order inside it.
+//! The token graph: activations outside Candle, their order inside it. (On a CUDA device there are no tokens: see
+//! `device`.)
 //!
 //! A layer call is a custom operation on one-element Candle tensors, *tokens*; the activation
 //! itself lies in a pooled NHWC buffer, its *slot*. Candle's `backward` walks the tokens in the
@@ -19,6 +20,8 @@
 
 mod act;
 mod context;
+#[cfg(feature = "cuda")]
+mod device;
 mod edges;
 mod elementwise;
 mod gradient;
@@ -30,6 +33,8 @@ pub use act::Act;
 pub use context::{Ctx, Mode};
 
 pub(crate) use context::Core;
+#[cfg(feature = "cuda")]
+pub(crate) use device::{DeviceNode, DeviceSlot};
 pub(crate) use gradient::Gradient;
 pub(crate) use record::Node;
 pub(crate) use slot::{Content, Handle, InHandle, Normalised, Shape4, Slot, with_slot};

@@ -34,7 +34,7 @@ impl Core {
     /// Whether the output of a layer call needs a gradient.
     pub(crate) fn tracks(&self, inputs: &[&Act], parameters: &[&Tensor]) -> bool {
         self.is_train()
-            && (inputs.iter().any(|act| act.token.is_some())
+            && (inputs.iter().any(|act| act.is_tracked())
                 || parameters.iter().any(|parameter| parameter.is_variable()))
     }
 

@@ -1,6 +1,8 @@
 //! Where an activation and its gradient are kept.
 
 use super::context::Core;
+#[cfg(feature = "cuda")]
+use super::device::DeviceSlot;
 use super::gradient::{Collected, Gradient};
 use crate::kernels::batch_norm::{Affine, Moments};
 use crate::kernels::batch_norm_gradient::{GradientSums, Mask};
@@ -255,11 +257,13 @@ impl<T: Real> Slot<T> {
     }
 }
 
-/// A slot of either element type.
+/// A slot of either element type, or one on a device.
 #[derive(Clone)]
 pub(crate) enum Handle {
     F32(Arc<Slot<f32>>),
     F64(Arc<Slot<f64>>),
+    #[cfg(feature = "cuda")]
+    Device(Arc<DeviceSlot>),
 }
 
 impl Handle {
@@ -267,6 +271,8 @@ impl Handle {
         match self {
             Self::F32(slot) => slot.shape,
             Self::F64(slot) => slot.shape,
+            #[cfg(feature = "cuda")]
+            Self::Device(slot) => slot.shape,
         }
     }
 }
@@ -285,7 +291,7 @@ impl InHandle for f32 {
     fn slot(handle: &Handle) -> Option<&Arc<Slot<f32>>> {
         match handle {
             Handle::F32(slot) => Some(slot),
-            Handle::F64(_) => None,
+            _ => None,
         }
     }
 }
@@ -296,18 +302,20 @@ impl InHandle for f64 {
     }
     fn slot(handle: &Handle) -> Option<&Arc<Slot<f64>>> {
         match handle {
-            Handle::F32(_) => None,
             Handle::F64(slot) => Some(slot),
+            _ => None,
         }
     }
 }
 
-/// Runs generic code on the slot of an activation, whatever its element type.
+/// Runs generic code on the slot of an activation, whatever its element type; other code on one on a CUDA device.
 macro_rules! with_slot {
-    ($act:expr, $slot:ident => $body:expr) => {
+    ($act:expr, $slot:ident => $body:expr, cuda $device:ident => $on_device:expr) => {
         match &$act.handle {
             $crate::graph::Handle::F32($slot) => $body,
             $crate::graph::Handle::F64($slot) => $body,
+            #[cfg(feature = "cuda")]
+            $crate::graph::Handle::Device($device) => $on_device,
         }
     };
 }

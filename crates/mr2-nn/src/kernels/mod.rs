@@ -11,6 +11,8 @@ pub(crate) mod batch_norm_gradient;
 pub(crate) mod channel_lanes;
 mod columns;
 pub(crate) mod conv;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod exponential;

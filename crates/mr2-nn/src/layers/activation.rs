@@ -1,5 +1,8 @@
 //! Activations as layers of their own; [`Linear`](super::Linear) applies them in its own pass.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::Layer;
 use crate::graph::{Act, Core, Ctx, InHandle, Node, Slot, with_slot};
 use crate::kernels::pool::PoolBuf;
@@ -11,7 +14,11 @@ pub use crate::kernels::activation::Activation;
 impl Layer for Activation {
     fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
         x.check_context(cx)?;
-        with_slot!(x, slot => forward_slot(*self, x, slot))
+        with_slot!(
+            x,
+            slot => forward_slot(*self, x, slot),
+            cuda slot => cuda::forward(*self, x, slot)
+        )
     }
 }
 

@@ -1,5 +1,8 @@
 //! Scaled dot-product attention.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::Layer;
 use crate::graph::{Act, Core, Ctx, InHandle, Node, Shape4, Slot, with_slot};
 use crate::kernels::attention::Heads;
@@ -12,7 +15,8 @@ use std::sync::Arc;
 ///
 /// The input holds queries, keys and values of each token side by side, each of them head after head, as
 /// one [`Linear`](super::Linear) of three times the width gives them (PyTorch's `in_proj_weight`, timm's
-/// `qkv`). Nothing is copied into another order; scores are never in memory as a whole.
+/// `qkv`). Nothing is copied into another order; scores are never in memory as a whole, except on CUDA
+/// in f32 or with heads of other than 64 features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attention {
     /// The number of heads, which divides the width.
@@ -35,7 +39,11 @@ impl Attention {
                 self.heads
             );
         }
-        with_slot!(qkv, slot => self.forward_slot(qkv, slot))
+        with_slot!(
+            qkv,
+            slot => self.forward_slot(qkv, slot),
+            cuda slot => cuda::forward(self, qkv, slot)
+        )
     }
 
     fn forward_slot<T: InHandle>(&self, qkv: &Act, slot: &Arc<Slot<T>>) -> Result<Act> {

@@ -1,5 +1,8 @@
 //! Mean over windows.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::Layer;
 use super::max_pool::windows;
 use crate::graph::{Act, Core, Ctx, InHandle, Node, Slot, with_slot};
@@ -30,7 +33,18 @@ impl AvgPool2d {
     /// Sizes of 0, padding above half the kernel, or a window larger than the padded input.
     pub fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
         x.check_context(cx)?;
-        with_slot!(x, slot => self.forward_slot(x, slot))
+        with_slot!(
+            x,
+            slot => self.forward_slot(x, slot),
+            cuda slot => cuda::forward(self, x, slot)
+        )
+    }
+
+    fn divisor(&self) -> Divisor {
+        match self.count_include_pad {
+            true => Divisor::Padded,
+            false => Divisor::Inside,
+        }
     }
 
     fn forward_slot<T: InHandle>(&self, x: &Act, slot: &Arc<Slot<T>>) -> Result<Act> {
@@ -41,10 +55,7 @@ impl AvgPool2d {
             self.stride,
             self.padding,
         )?;
-        let divisor = match self.count_include_pad {
-            true => Divisor::Padded,
-            false => Divisor::Inside,
-        };
+        let divisor = self.divisor();
         let mut out = x.core.pool.take(shape.elements());
         pooling::mean_forward(&windows, divisor, slot.data(), &mut out);
         x.core.record(shape, out, &[x], &[], || MeanNode {

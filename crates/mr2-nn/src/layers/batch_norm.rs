@@ -1,5 +1,8 @@
 //! Batch normalisation over images, with the skip connection and the rectifier that often follow.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::running_statistics::Blend;
 use super::{Layer, parameter};
 use crate::graph::{
@@ -120,7 +123,11 @@ impl BatchNorm2d {
                 x.dims4()
             );
         }
-        with_slot!(x, slot => self.run_slot(x, slot, skip, relu))
+        with_slot!(
+            x,
+            slot => self.run_slot(x, slot, skip, relu),
+            cuda slot => cuda::run(self, x, slot, skip, relu)
+        )
     }
 
     fn run_slot<T: InHandle>(

@@ -1,5 +1,8 @@
 //! Two-dimensional convolution.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::{Layer, parameter, window_outputs};
 use crate::graph::{
     Act, Core, Ctx, Gradient, InHandle, Node, Shape4, Slot, values_of, with_slot, with_values,
@@ -122,7 +125,11 @@ impl Conv2d {
     /// A number of channels other than the layer's, or a kernel larger than the padded input.
     pub fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
         x.check_context(cx)?;
-        with_slot!(x, slot => self.forward_slot(x, slot, None))
+        with_slot!(
+            x,
+            slot => self.forward_slot(x, slot, None),
+            cuda slot => cuda::forward(self, x, slot)
+        )
     }
 
     /// The convolution of `x`, then what batch norm does in evaluation.

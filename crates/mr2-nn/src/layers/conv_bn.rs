@@ -84,7 +84,7 @@ impl ConvBn {
         self.run(cx, x, Some(skip), true)
     }
 
-    /// In evaluation without gradients the convolution itself does what batch norm would do.
+    /// In evaluation the convolution itself does what batch norm would do, on the CPU.
     fn run(&self, cx: &Ctx, x: &Act, skip: Option<&Act>, relu: bool) -> Result<Act> {
         if cx.is_train() {
             return self.bn.run(cx, &self.conv.forward(cx, x)?, skip, relu);
@@ -93,10 +93,14 @@ impl ConvBn {
         if let Some(skip) = skip {
             skip.check_context(cx)?;
         }
-        with_slot!(x, slot => {
-            let affine = self.bn.running_affine(relu)?;
-            self.conv.forward_affine(x, slot, &affine, skip)
-        })
+        with_slot!(
+            x,
+            slot => {
+                let affine = self.bn.running_affine(relu)?;
+                self.conv.forward_affine(x, slot, &affine, skip)
+            },
+            cuda _slot => self.bn.run(cx, &self.conv.forward(cx, x)?, skip, relu)
+        )
     }
 }
 

@@ -1,5 +1,8 @@
 //! Dropout on activations and on ordinary tensors.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::Layer;
 use crate::graph::{Act, Core, Ctx, InHandle, Node, Slot, with_slot, with_values};
 use crate::kernels::dropout::Mask;
@@ -51,7 +54,11 @@ impl Dropout {
             return Ok(x.clone());
         }
         let mask = self.next_mask(cx)?;
-        with_slot!(x, slot => forward_slot(x, slot, mask))
+        with_slot!(
+            x,
+            slot => forward_slot(x, slot, mask),
+            cuda slot => cuda::forward(x, slot, mask)
+        )
     }
 
     /// Drops elements of an ordinary tensor, such as features before the head.
@@ -60,13 +67,18 @@ impl Dropout {
     /// `x` may have any shape; the result has the same.
     ///
     /// # Errors
-    /// In training, no [`Ctx::begin_step`] before; an element type other than f32 and f64.
+    /// In training, no [`Ctx::begin_step`] before; an element type other than f32 and
+    /// f64 (on CUDA f32, bf16 and f16).
     pub fn forward_tensor(&self, cx: &Ctx, x: &Tensor) -> Result<Tensor> {
         if self.is_identity(cx) {
             return Ok(x.clone());
         }
-        x.contiguous()?
-            .apply_op1(TensorDropout(self.next_mask(cx)?))
+        let (x, mask) = (x.contiguous()?, self.next_mask(cx)?);
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return cuda::forward_tensor(&x, mask);
+        }
+        x.apply_op1(TensorDropout(mask))
     }
 }
 

@@ -1,5 +1,8 @@
 //! Layer normalisation over the channels of each pixel or token.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::{Layer, parameter};
 use crate::graph::{Act, Core, Ctx, InHandle, Node, Slot, values_of, with_slot};
 use crate::init::{ONES, ZEROS};
@@ -50,7 +53,11 @@ impl LayerNorm {
         if channels != own {
             bail!("layer_norm: the layer takes {own} channels, the input has {channels}");
         }
-        with_slot!(x, slot => self.forward_slot(x, slot))
+        with_slot!(
+            x,
+            slot => self.forward_slot(x, slot),
+            cuda slot => cuda::forward(self, x, slot)
+        )
     }
 
     fn forward_slot<T: InHandle>(&self, x: &Act, slot: &Arc<Slot<T>>) -> Result<Act> {

@@ -1,5 +1,8 @@
 //! Fully connected layers, on activations and on ordinary tensors.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::{Activation, Layer, parameter};
 use crate::graph::{
     Act, Core, Ctx, InHandle, Node, Shape4, Slot, values_of, with_slot, with_values,
@@ -131,7 +134,11 @@ impl Linear {
                 );
             }
         }
-        with_slot!(x, slot => self.run_slot(x, slot, shape, activation, skip))
+        with_slot!(
+            x,
+            slot => self.run_slot(x, slot, shape, activation, skip),
+            cuda slot => cuda::forward(self, x, slot, shape, activation, skip)
+        )
     }
 
     fn run_slot<T: InHandle>(

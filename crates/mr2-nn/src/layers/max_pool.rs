@@ -1,5 +1,8 @@
 //! Maximum over windows.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::{Layer, window_outputs};
 use crate::graph::{Act, Core, Ctx, InHandle, Node, Shape4, Slot, with_slot};
 use crate::kernels::pool::PoolBuf;
@@ -25,10 +28,14 @@ impl MaxPool2d {
     /// Pools `x`.
     ///
     /// # Errors
-    /// Sizes of 0, padding above half the kernel, or a window larger than the padded input.
+    /// Sizes of 0, padding above half the kernel, or a window larger than the padded input; on CUDA a kernel above 16.
     pub fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
         x.check_context(cx)?;
-        with_slot!(x, slot => self.forward_slot(x, slot))
+        with_slot!(
+            x,
+            slot => self.forward_slot(x, slot),
+            cuda slot => cuda::forward(self, x, slot)
+        )
     }
 
     fn forward_slot<T: InHandle>(&self, x: &Act, slot: &Arc<Slot<T>>) -> Result<Act> {

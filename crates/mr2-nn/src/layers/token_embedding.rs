@@ -1,5 +1,8 @@
 //! What makes a sequence of tokens out of the patches of an image.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::{Layer, parameter};
 use crate::graph::{Act, Core, Ctx, InHandle, Node, Shape4, Slot, values_of, with_slot};
 use crate::kernels::pool::PoolBuf;
@@ -71,7 +74,11 @@ impl TokenEmbedding {
                  has {height} x {width} of {channels}"
             );
         }
-        with_slot!(patches, slot => self.forward_slot(patches, slot, tokens))
+        with_slot!(
+            patches,
+            slot => self.forward_slot(patches, slot, tokens),
+            cuda slot => cuda::forward(self, patches, slot, tokens)
+        )
     }
 
     fn forward_slot<T: InHandle>(

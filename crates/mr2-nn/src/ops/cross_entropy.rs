@@ -24,8 +24,9 @@ pub enum Target<'a> {
 /// the row scale `s` (1 if there is none), which are constants in the backward pass.
 ///
 /// # Shapes
-/// `logits` (batch, classes), f32 or f64; [`Target::Soft`] (batch, classes); `row_scale` (batch),
-/// positive; the result is (batch), not negative for targets that are not.
+/// `logits` (batch, classes), f32 or f64 (on other devices than the CPU also f16 or bf16, with a result in f32);
+/// [`Target::Soft`] (batch, classes); `row_scale` (batch), positive; the result is (batch), not negative for
+/// targets that are not.
 ///
 /// # Errors
 /// Another shape or dtype, a label that is no class (the error names the sample and the label),
@@ -49,7 +50,17 @@ pub fn cross_entropy(
         (Device::Cpu, DType::F32) => fused::<f32>(logits, target, row_scale),
         (Device::Cpu, DType::F64) => fused::<f64>(logits, target, row_scale),
         (Device::Cpu, dtype) => bail!("{NAME}: logits must be f32 or f64, got {dtype:?}"),
-        _ => composed(logits, target, row_scale),
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(_), _) => super::on_device::fused(logits, target, row_scale),
+        _ => composed(&not_half(logits)?, target, row_scale),
+    }
+}
+
+/// Half precision as f32: a loss in it would lose its digits.
+pub(super) fn not_half(tensor: &Tensor) -> Result<Tensor> {
+    match tensor.dtype() {
+        DType::F16 | DType::BF16 => tensor.to_dtype(DType::F32),
+        _ => Ok(tensor.clone()),
     }
 }
 

@@ -6,10 +6,13 @@ use rayon::prelude::*;
 
 use self::composed::composed;
 use self::listed::Listed;
+use super::cross_entropy::not_half;
 use super::float::{self, Float};
 
 pub(super) mod composed;
 mod listed;
+#[cfg(feature = "cuda")]
+mod on_device;
 
 const NAME: &str = "distance_log1p_sum_exp";
 
@@ -81,7 +84,7 @@ pub fn distance_log1p_sum_exp(
 /// finite number.
 ///
 /// # Shapes
-/// `features` (batch, dim), f32 or f64; the list's `first` and `second` one index per pair, its
+/// `features` (batch, dim), f32 or f64 (on other devices than the CPU also f16 or bf16, with a result in f32); the list's `first` and `second` one index per pair, its
 /// `factor` (batch); `threshold` a scalar; the result is (batch), not negative.
 ///
 /// # Errors
@@ -129,8 +132,13 @@ pub fn weighted_distance_log1p_sum_exp(
             features.dtype()
         )
     }
+    let features = &not_half(features)?;
     if list.first.is_empty() {
         return Tensor::zeros(batch, features.dtype(), features.device());
+    }
+    #[cfg(feature = "cuda")]
+    if features.device().is_cuda() {
+        return on_device::fused(features, list, threshold, scale);
     }
     if !cpu {
         return composed(features, list, threshold, scale);

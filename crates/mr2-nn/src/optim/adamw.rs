@@ -1,13 +1,20 @@
 //! Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101).
 use std::collections::HashMap;
+use std::sync::Arc;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaDevice;
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor, Var, bail};
 use serde::{Deserialize, Serialize};
 
 use super::moment::{Moment, Update, update_in_place};
-use super::state::{Kind, Slot, check_setting, for_each_gradient, load_state, slots};
+#[cfg(feature = "cuda")]
+use super::on_device;
+use super::state::{Kind, Slot, check_setting, fitting_gradients, load_state, slots};
 use super::{Optimizer, ParamGroup};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{self, optim::Entry};
 use crate::ops::float::Float;
 
 /// The settings of [`AdamW`] that all groups share. PyTorch's are 0.9, 0.999 and 1e-8.
@@ -74,8 +81,13 @@ impl AdamW {
 impl Optimizer for AdamW {
     fn step(&mut self, gradients: &GradStore, lr: f64) -> Result<()> {
         check_setting("lr", lr)?;
-        let config = &self.config;
-        for_each_gradient(&mut self.slots, gradients, |slot, gradient| {
+        let gradients = fitting_gradients(&self.slots, gradients)?;
+        #[cfg(feature = "cuda")]
+        if let Some(device) = on_device::one_device(&self.slots) {
+            return self.step_on_device(&device, &gradients, lr);
+        }
+        for (slot, gradient) in self.slots.iter_mut().zip(&gradients) {
+            let Some(gradient) = gradient else { continue };
             let Slot {
                 parameter,
                 lr_scale,
@@ -83,25 +95,15 @@ impl Optimizer for AdamW {
                 state,
                 ..
             } = slot;
-            let state = match state {
-                Some(state) => state,
-                None => {
-                    let mean = Moment::zeros_like(parameter)?;
-                    state.insert(State {
-                        step: 0,
-                        square: mean.clone(),
-                        mean,
-                    })
-                }
-            };
-            state.step += 1;
-            let rule = Rule::new(config, lr * *lr_scale, *weight_decay, state.step);
+            let state = counted(state, parameter)?;
+            let rule = Rule::new(&self.config, lr * *lr_scale, *weight_decay, state.step);
             let moments = [&mut state.mean, &mut state.square];
             match parameter.device() {
-                Device::Cpu => update_in_place(parameter, gradient, moments, &rule),
-                _ => rule.composed(parameter, gradient, moments),
+                Device::Cpu => update_in_place(parameter, gradient, moments, &rule)?,
+                _ => rule.composed(parameter, gradient, moments)?,
             }
-        })
+        }
+        Ok(())
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {
@@ -134,6 +136,62 @@ impl Optimizer for AdamW {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl AdamW {
+    /// All parameters in a few launches.
+    fn step_on_device(
+        &mut self,
+        device: &CudaDevice,
+        gradients: &[Option<Tensor>],
+        lr: f64,
+    ) -> Result<()> {
+        for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
+            if gradient.is_some() {
+                let state = counted(&mut slot.state, &slot.parameter)?;
+                state.mean.unshare()?;
+                state.square.unshare()?;
+            }
+        }
+        let mut entries = Vec::with_capacity(self.slots.len());
+        for (slot, gradient) in self.slots.iter().zip(gradients) {
+            let (Some(gradient), Some(state)) = (gradient, &slot.state) else {
+                continue;
+            };
+            let lr = lr * slot.lr_scale;
+            let rule = Rule::new(&self.config, lr, slot.weight_decay, state.step);
+            let numbers = [rule.keep, rule.step_size, rule.root_of_correction, 0.0];
+            entries.push(Entry {
+                tensors: [
+                    Some(slot.parameter.as_tensor()),
+                    Some(gradient),
+                    Some(state.mean.on_device()?),
+                    Some(state.square.on_device()?),
+                ],
+                numbers: numbers.map(|number| number as f32),
+            });
+        }
+        let AdamWConfig { beta1, beta2, eps } = self.config;
+        cuda::optim::adamw(device, &entries, [beta1, beta2], eps)
+    }
+}
+
+/// A parameter's state with one step more, from zeros at the first.
+fn counted<'a>(state: &'a mut Option<State>, parameter: &Var) -> Result<&'a mut State> {
+    let state = match state {
+        Some(state) => state,
+        None => {
+            let mean = Moment::zeros_like(parameter)?;
+            state.insert(State {
+                step: 0,
+                square: mean.clone(),
+                mean,
+            })
+        }
+    };
+    state.step += 1;
+    Ok(state)
+}
+
 /// The numbers of one step of one parameter.
 #[derive(Clone, Copy)]
 struct Rule {
@@ -163,11 +221,14 @@ impl Rule {
         let [Moment::OnDevice(mean), Moment::OnDevice(square)] = moments else {
             bail!("AdamW: the state is not on the parameter's device")
         };
-        *mean = ((&*mean * self.beta1)? + (gradient * (1.0 - self.beta1))?)?;
-        *square = ((&*square * self.beta2)? + (gradient.sqr()? * (1.0 - self.beta2))?)?;
-        let root = ((square.sqrt()? / self.root_of_correction)? + self.eps)?;
+        let new_mean = ((mean.as_ref() * self.beta1)? + (gradient * (1.0 - self.beta1))?)?;
+        let new_square =
+            ((square.as_ref() * self.beta2)? + (gradient.sqr()? * (1.0 - self.beta2))?)?;
+        let root = ((new_square.sqrt()? / self.root_of_correction)? + self.eps)?;
         let value = (parameter.as_detached_tensor() * self.keep)?;
-        parameter.set(&(value - ((&*mean / root)? * self.step_size)?)?)
+        let change = ((&new_mean / root)? * self.step_size)?;
+        (*mean, *square) = (Arc::new(new_mean), Arc::new(new_square));
+        parameter.set(&(value - change)?)
     }
 }
 

@@ -19,6 +19,8 @@
 mod adamw;
 mod clip;
 mod moment;
+#[cfg(feature = "cuda")]
+mod on_device;
 mod sgd;
 mod state;
 
@@ -28,7 +30,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, Var};
 
 pub use adamw::{AdamW, AdamWConfig};
-pub use clip::{clip_grad_norm, grad_norm};
+pub use clip::{clip_grad_norm, clip_grad_norm_unread, grad_norm};
 pub use sgd::{Sgd, SgdConfig};
 
 /// Parameters that share their learning rate and weight decay.

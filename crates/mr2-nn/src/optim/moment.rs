@@ -1,5 +1,6 @@
 //! A running moment of a gradient, and the passes that update it with its parameter.
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
@@ -16,7 +17,8 @@ const CHUNK: usize = 1 << 15;
 pub(super) enum Moment {
     F32(Vec<f32>),
     F64(Vec<f64>),
-    OnDevice(Tensor),
+    /// Behind a count, since kernels change it in place and clones of an optimiser share it until then.
+    OnDevice(Arc<Tensor>),
 }
 
 impl Moment {
@@ -33,7 +35,7 @@ impl Moment {
             (Device::Cpu, dtype) => {
                 bail!("optimiser: parameters must be f32 or f64, got {dtype:?}")
             }
-            _ => Self::OnDevice(tensor.copy()?),
+            _ => Self::OnDevice(Arc::new(tensor.copy()?)),
         })
     }
 
@@ -43,6 +45,26 @@ impl Moment {
             Self::F32(values) => Tensor::from_slice(values, parameter.shape(), &Device::Cpu),
             Self::F64(values) => Tensor::from_slice(values, parameter.shape(), &Device::Cpu),
             Self::OnDevice(tensor) => tensor.copy(),
+        }
+    }
+
+    /// Copies values that another moment has too: what follows may change them in place.
+    #[cfg(feature = "cuda")]
+    pub(super) fn unshare(&mut self) -> Result<()> {
+        if let Self::OnDevice(tensor) = self
+            && Arc::strong_count(tensor) > 1
+        {
+            *tensor = Arc::new(tensor.copy()?);
+        }
+        Ok(())
+    }
+
+    /// The values on a device other than the CPU.
+    #[cfg(feature = "cuda")]
+    pub(super) fn on_device(&self) -> Result<&Tensor> {
+        match self {
+            Self::OnDevice(tensor) => Ok(tensor),
+            _ => bail!("optimiser: the state is not on the parameter's device"),
         }
     }
 }

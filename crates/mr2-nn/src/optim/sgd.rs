@@ -1,13 +1,20 @@
 //! Stochastic gradient descent with momentum.
 use std::collections::HashMap;
+use std::sync::Arc;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaDevice;
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor, Var, bail};
 use serde::{Deserialize, Serialize};
 
 use super::moment::{Moment, Update, update_in_place};
-use super::state::{Kind, Slot, check_setting, for_each_gradient, load_state, slots};
+#[cfg(feature = "cuda")]
+use super::on_device;
+use super::state::{Kind, Slot, check_setting, fitting_gradients, load_state, slots};
 use super::{Optimizer, ParamGroup};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{self, optim::Entry};
 use crate::ops::float::Float;
 
 /// The settings of [`Sgd`] that all groups share.
@@ -57,7 +64,13 @@ impl Optimizer for Sgd {
     fn step(&mut self, gradients: &GradStore, lr: f64) -> Result<()> {
         check_setting("lr", lr)?;
         let SgdConfig { momentum, nesterov } = self.config;
-        for_each_gradient(&mut self.slots, gradients, |slot, gradient| {
+        let gradients = fitting_gradients(&self.slots, gradients)?;
+        #[cfg(feature = "cuda")]
+        if let Some(device) = on_device::one_device(&self.slots) {
+            return self.step_on_device(&device, &gradients, lr);
+        }
+        for (slot, gradient) in self.slots.iter_mut().zip(&gradients) {
+            let Some(gradient) = gradient else { continue };
             let Slot {
                 parameter,
                 lr_scale,
@@ -65,26 +78,22 @@ impl Optimizer for Sgd {
                 state,
                 ..
             } = slot;
-            let lr = lr * *lr_scale;
             let rule = Rule {
-                lr,
+                lr: lr * *lr_scale,
                 weight_decay: *weight_decay,
                 momentum,
                 nesterov,
             };
-            // A zero velocity becomes the gradient itself in the first step.
-            let velocity = match state {
-                None if momentum > 0.0 => Some(state.insert(Moment::zeros_like(parameter)?)),
-                other => other.as_mut(),
-            };
+            let velocity = velocity(state, parameter, momentum)?;
             match (parameter.device(), velocity) {
-                (Device::Cpu, None) => update_in_place(parameter, gradient, [], &rule),
+                (Device::Cpu, None) => update_in_place(parameter, gradient, [], &rule)?,
                 (Device::Cpu, Some(velocity)) => {
-                    update_in_place(parameter, gradient, [velocity], &rule)
+                    update_in_place(parameter, gradient, [velocity], &rule)?
                 }
-                (_, velocity) => rule.composed(parameter, gradient, velocity),
+                (_, velocity) => rule.composed(parameter, gradient, velocity)?,
             }
-        })
+        }
+        Ok(())
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {
@@ -110,6 +119,53 @@ impl Optimizer for Sgd {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl Sgd {
+    /// All parameters in a few launches.
+    fn step_on_device(
+        &mut self,
+        device: &CudaDevice,
+        gradients: &[Option<Tensor>],
+        lr: f64,
+    ) -> Result<()> {
+        let SgdConfig { momentum, nesterov } = self.config;
+        for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
+            if gradient.is_some()
+                && let Some(velocity) = velocity(&mut slot.state, &slot.parameter, momentum)?
+            {
+                velocity.unshare()?;
+            }
+        }
+        let mut entries = Vec::with_capacity(self.slots.len());
+        for (slot, gradient) in self.slots.iter().zip(gradients) {
+            let Some(gradient) = gradient else { continue };
+            let velocity = slot.state.as_ref().filter(|_| momentum > 0.0);
+            let lr = lr * slot.lr_scale;
+            entries.push(Entry {
+                tensors: [
+                    Some(slot.parameter.as_tensor()),
+                    Some(gradient),
+                    velocity.map(Moment::on_device).transpose()?,
+                ],
+                numbers: [lr as f32, slot.weight_decay as f32, 0.0, 0.0],
+            });
+        }
+        cuda::optim::sgd(device, &entries, momentum, nesterov)
+    }
+}
+
+/// A parameter's velocity; a fresh zero one becomes the gradient itself in the first step.
+fn velocity<'a>(
+    state: &'a mut Option<Moment>,
+    parameter: &Var,
+    momentum: f64,
+) -> Result<Option<&'a mut Moment>> {
+    if state.is_none() && momentum > 0.0 {
+        *state = Some(Moment::zeros_like(parameter)?);
+    }
+    Ok(state.as_mut())
+}
+
 #[derive(Clone, Copy)]
 struct Rule {
     lr: f64,
@@ -129,10 +185,11 @@ impl Rule {
         let gradient = (gradient + (&value * self.weight_decay)?)?;
         let direction = match moment {
             Some(Moment::OnDevice(velocity)) => {
-                *velocity = ((&*velocity * self.momentum)? + &gradient)?;
+                let new = ((velocity.as_ref() * self.momentum)? + &gradient)?;
+                *velocity = Arc::new(new.clone());
                 match self.nesterov {
-                    true => (gradient + (&*velocity * self.momentum)?)?,
-                    false => velocity.clone(),
+                    true => (gradient + (new * self.momentum)?)?,
+                    false => new,
                 }
             }
             _ => gradient,

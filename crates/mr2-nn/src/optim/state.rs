@@ -63,32 +63,26 @@ pub(super) fn check_setting(name: &str, value: f64) -> Result<()> {
     Ok(())
 }
 
-/// Calls `update` for every parameter that has a gradient, after all gradients were found to fit.
-pub(super) fn for_each_gradient<S>(
-    slots: &mut [Slot<S>],
+/// The gradient of every slot that has one, after all were found to fit.
+pub(super) fn fitting_gradients<S>(
+    slots: &[Slot<S>],
     gradients: &GradStore,
-    mut update: impl FnMut(&mut Slot<S>, &Tensor) -> Result<()>,
-) -> Result<()> {
-    let mut updates = Vec::with_capacity(slots.len());
-    for slot in slots.iter() {
+) -> Result<Vec<Option<Tensor>>> {
+    let mut fitting = Vec::with_capacity(slots.len());
+    for slot in slots {
         let gradient = gradients.get(slot.parameter.as_tensor());
         let checked =
             gradient.map(|gradient| check_gradient(&slot.name, &slot.parameter, gradient));
-        updates.push(checked.transpose()?);
+        fitting.push(checked.transpose()?);
     }
-    if updates.iter().all(Option::is_none) {
+    if fitting.iter().all(Option::is_none) {
         bail!(
             "optimiser: none of the {} parameters has a gradient; was it computed by \
              Ctx::backward, and for this model?",
             slots.len()
         )
     }
-    for (slot, gradient) in slots.iter_mut().zip(updates) {
-        if let Some(gradient) = gradient {
-            update(slot, &gradient)?;
-        }
-    }
-    Ok(())
+    Ok(fitting)
 }
 
 /// A kind of state tensor: its prefix, and whether it has the parameter's shape and dtype or is

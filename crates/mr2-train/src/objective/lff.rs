@@ -13,6 +13,7 @@ use mr2_nn::optim::Optimizer;
 use mr2_nn::rng;
 
 use super::{Objective, Setting, StepInput, StepLoss};
+use crate::compute::{context, enter};
 use crate::config::Clip;
 use crate::error::{Error, Result};
 use crate::saved_state::part;
@@ -71,7 +72,7 @@ impl<'a> Lff<'a> {
             biased: losses.clone(),
             debiased: losses,
             twin,
-            context: Ctx::new(setting.device, setting.dtype, Mode::Train)?,
+            context: context(twin.model, Mode::Train)?,
             optimizer: setting.config.optimizer.build(twin.params)?,
             clip: setting.config.clip.clone(),
             seed: rng::stream(setting.config.seed, "twin"),
@@ -84,8 +85,7 @@ impl Objective for Lff<'_> {
     fn observe(&mut self, step: &StepInput<'_>) -> Result<()> {
         let (indices, labels) = (&step.batch.indices, step.labels());
         self.context.begin_step(self.seed, step.step);
-        let images = step.batch.images.to_dtype(self.context.dtype())?;
-        let images = self.context.enter(&images)?;
+        let images = enter(&self.context, step.batch)?;
         let logits = self.twin.model.forward(&self.context, &images)?;
         let values = |logits: &Tensor| -> Result<Vec<f64>> {
             let losses = cross_entropy(&logits.detach(), Target::Hard(labels), None)?;

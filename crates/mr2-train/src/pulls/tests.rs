@@ -11,7 +11,7 @@ use mr2_loss::{
     ClassCount, ExponentScale, GammaSource, Mr2Config, Positives, Preset, Reduction,
     RepresentationConfig, SpreadRule,
 };
-use mr2_nn::graph::Act;
+use mr2_nn::graph::{Act, Ctx};
 use mr2_nn::layers::Dropout;
 use mr2_nn::model::Backbone;
 use mr2_nn::params::ParamStore;
@@ -82,7 +82,10 @@ fn noise(split: Split) -> Arc<ImageSet> {
 }
 
 /// Hands a run that has just begun to `then`, with its training batches.
-fn with_run<T>(objective: ObjectiveConfig, then: impl FnOnce(&mut Run<'_>, &Loader) -> T) -> T {
+pub(crate) fn with_run<T>(
+    objective: ObjectiveConfig,
+    then: impl FnOnce(&mut Run<'_>, &Loader) -> T,
+) -> T {
     let params = ParamStore::new(3, DType::F32, &Device::Cpu);
     let shape = BuildConfig {
         in_channels: 1,
@@ -118,7 +121,7 @@ fn with_run<T>(objective: ObjectiveConfig, then: impl FnOnce(&mut Run<'_>, &Load
         objective,
         sharpness: Sharpness::Off {},
         checkpoint_every_steps: 100,
-        log_every_steps: 1,
+        log_every_steps: 3,
         select: Select::Last,
         test_every_epoch: false,
         class_measures: ClassMeasures::Off,

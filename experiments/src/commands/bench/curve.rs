@@ -1,9 +1,11 @@
 //! `mr2 bench curve`: the loss of every step of a short training, which experiments/bench/loss_curve sets beside PyTorch's.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
+use mr2_backbones::Backbone;
 use mr2_data::{ImageSet, open};
 use mr2_nn::graph::{Ctx, Mode};
 use mr2_nn::ops::{Target, cross_entropy};
@@ -18,7 +20,7 @@ use crate::commands::{Output, Threads};
 const BACKBONE: &str = "resnet8";
 const SEED: u64 = 0;
 const BATCH: usize = 128;
-const STEPS: u32 = 1000;
+pub(crate) const STEPS: u32 = 1000;
 const LEARNING_RATE: f64 = 0.1;
 const MOMENTUM: f64 = 0.9;
 const WEIGHT_DECAY: f64 = 5e-4;
@@ -36,9 +38,10 @@ pub(super) struct Args {
 
 /// Trains and prints the losses: as `{"losses": [...]}`, or one a line.
 pub(super) fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
-    let (about, folder) = descriptor("fashion-mnist", &data_root(None))?;
-    let train = open(&about, &folder, None)?.train;
-    let losses = losses(&train, args.steps)?;
+    let mut training = ShortTraining::new(&Device::Cpu)?;
+    let losses: Vec<f32> = (0..args.steps)
+        .map(|step| training.step(step))
+        .collect::<Result<_>>()?;
     if output.json {
         writeln!(out, "{}", serde_json::json!({ "losses": losses }))?;
         return Ok(());
@@ -49,30 +52,58 @@ pub(super) fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<(
     Ok(())
 }
 
-fn losses(train: &ImageSet, steps: u32) -> Result<Vec<f32>> {
-    let (store, model) = build_network(BACKBONE, train.channels(), train.classes().len())?;
-    let group = ParamGroup {
-        params: store.parameters(),
-        lr_scale: 1.0,
-        weight_decay: WEIGHT_DECAY,
-    };
-    let sgd = SgdConfig {
-        momentum: MOMENTUM,
-        nesterov: false,
-    };
-    let mut sgd = Sgd::new(vec![group], sgd)?;
-    let context = Ctx::new(&Device::Cpu, DType::F32, Mode::Train)?;
-    let mut losses = Vec::with_capacity(steps as usize);
-    for step in 0..steps {
-        let (images, labels) = batch(train, step)?;
-        let logits = model.forward(&context, &context.enter(&images)?)?;
-        let loss = cross_entropy(&logits, Target::Hard(&labels), None)?.mean_all()?;
-        let progress = f64::from(step) / f64::from(STEPS);
-        let factor = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-        sgd.step(&context.backward(&loss)?, LEARNING_RATE * factor)?;
-        losses.push(loss.to_scalar::<f32>()?);
+/// The training, a step at a time, on any device.
+pub(crate) struct ShortTraining {
+    train: Arc<ImageSet>,
+    model: Box<dyn Backbone>,
+    context: Ctx,
+    sgd: Sgd,
+}
+
+impl ShortTraining {
+    /// At step 0, of the carried data set.
+    ///
+    /// # Errors
+    /// Without the data set.
+    pub(crate) fn new(device: &Device) -> Result<Self> {
+        let (about, folder) = descriptor("fashion-mnist", &data_root(None))?;
+        let train = open(&about, &folder, None)?.train;
+        let (channels, classes) = (train.channels(), train.classes().len());
+        let (store, model) = build_network(BACKBONE, channels, classes, device)?;
+        let group = ParamGroup {
+            params: store.parameters(),
+            lr_scale: 1.0,
+            weight_decay: WEIGHT_DECAY,
+        };
+        let sgd = SgdConfig {
+            momentum: MOMENTUM,
+            nesterov: false,
+        };
+        Ok(Self {
+            train,
+            model,
+            context: Ctx::new(device, DType::F32, Mode::Train)?,
+            sgd: Sgd::new(vec![group], sgd)?,
+        })
     }
-    Ok(losses)
+
+    /// Trains a step and gives its loss. The learning rate stays 0 after [`STEPS`].
+    ///
+    /// # Errors
+    /// Those of the layers.
+    pub(crate) fn step(&mut self, step: u32) -> Result<f32> {
+        let (images, labels) = batch(&self.train, step)?;
+        let images = images.to_device(self.context.device())?;
+        let logits = self
+            .model
+            .forward(&self.context, &self.context.enter(&images)?)?;
+        let loss = cross_entropy(&logits, Target::Hard(&labels), None)?.mean_all()?;
+        let progress = f64::from(step.min(STEPS)) / f64::from(STEPS);
+        let factor = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        self.sgd
+            .step(&self.context.backward(&loss)?, LEARNING_RATE * factor)?;
+        Ok(loss.to_scalar()?)
+    }
 }
 
 /// The images of a step, drawn with replacement by the counter-based generator, without augmentation.

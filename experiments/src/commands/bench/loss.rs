@@ -1,7 +1,7 @@
 //! `mr2 bench loss`: the MR2 loss alone, forward and backward to logits and features.
 
 use anyhow::Result;
-use candle_core::Var;
+use candle_core::{Device, Var};
 use mr2_loss::Preset;
 
 use super::mr2_loss::Mr2Loss;
@@ -35,7 +35,7 @@ pub(super) fn time(args: &Args) -> Result<(String, Timing)> {
     let labels = inputs::labels(batch, classes);
     let features = Var::from_tensor(&inputs::normals("features", &[batch, dim])?)?;
     let logits = Var::from_tensor(&inputs::normals("logits", &[batch, classes])?)?;
-    let mut mr2 = Mr2Loss::new(args.preset, classes, dim)?;
+    let mut mr2 = Mr2Loss::new(args.preset, classes, dim, &Device::Cpu)?;
     let timing = Timing::of(WARM_UP, args.measure.repetitions(REPETITIONS), || {
         let loss = mr2.forward(&logits, &features, &labels)?;
         loss.backward()?;

@@ -6,16 +6,21 @@ use mr2_loss::{Mr2Config, Preset, Target, mr2};
 use mr2_stats::{ClassStats, Pairs};
 
 /// The statistics and the loss that reads them.
-pub(super) struct Mr2Loss {
+pub(crate) struct Mr2Loss {
     config: Mr2Config,
     statistics: ClassStats,
     classes: usize,
 }
 
 impl Mr2Loss {
-    pub(super) fn new(preset: Preset, classes: usize, feature_dim: usize) -> Result<Self> {
+    pub(crate) fn new(
+        preset: Preset,
+        classes: usize,
+        feature_dim: usize,
+        device: &Device,
+    ) -> Result<Self> {
         let config = preset.config();
-        let (stats, device) = (config.stats.clone(), &Device::Cpu);
+        let stats = config.stats.clone();
         let statistics = ClassStats::new(stats, classes, feature_dim, DType::F32, device)?;
         Ok(Self {
             config,
@@ -26,7 +31,7 @@ impl Mr2Loss {
 
     /// The loss of a batch, a scalar, after the statistics took it: `logits` (batch, classes),
     /// `features` (batch, feature_dim).
-    pub(super) fn forward(
+    pub(crate) fn forward(
         &mut self,
         logits: &Tensor,
         features: &Tensor,

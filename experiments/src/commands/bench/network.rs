@@ -40,7 +40,7 @@ impl Sizes {
     pub(super) fn network(&self) -> Result<Network> {
         let [batch, size, channels, classes] =
             [self.batch, self.size, self.channels, self.classes].map(|n| n as usize);
-        let (store, model) = build_network(&self.backbone, channels, classes)?;
+        let (store, model) = build_network(&self.backbone, channels, classes, &Device::Cpu)?;
         let sizes = format!("{size}x{size}x{channels}, {classes} classes, batch {batch}");
         Ok(Network {
             store,
@@ -64,12 +64,13 @@ impl Network {
 }
 
 /// A network in f32 with the linear head and without dropout.
-pub(super) fn build_network(
+pub(crate) fn build_network(
     name: &str,
     in_channels: usize,
     classes: usize,
+    device: &Device,
 ) -> Result<(ParamStore, Box<dyn Backbone>)> {
-    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let store = ParamStore::new(0, DType::F32, device);
     let config = BuildConfig {
         in_channels,
         classes,
@@ -81,7 +82,7 @@ pub(super) fn build_network(
 }
 
 /// Elements of all trainable parameters.
-pub(super) fn parameters(store: &ParamStore) -> usize {
+pub(crate) fn parameters(store: &ParamStore) -> usize {
     let all = store.parameters();
     all.iter().map(|(_, var)| var.elem_count()).sum()
 }

@@ -1,8 +1,8 @@
 //! `mr2 bench optimizer`: the update of a network's parameters by given gradients.
 
 use anyhow::Result;
-use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use candle_core::{Device, Tensor};
 use mr2_nn::optim::{AdamW, AdamWConfig, Optimizer, ParamGroup, Sgd, SgdConfig};
 use mr2_nn::params::ParamStore;
 
@@ -37,7 +37,7 @@ enum Rule {
 
 /// What was timed, and how long it took.
 pub(super) fn time(args: &Args) -> Result<(String, Timing)> {
-    let (store, _) = build_network(&args.backbone, CHANNELS, CLASSES)?;
+    let (store, _) = build_network(&args.backbone, CHANNELS, CLASSES, &Device::Cpu)?;
     let gradients = gradients(&store)?;
     let group = |weight_decay| ParamGroup {
         params: store.parameters(),

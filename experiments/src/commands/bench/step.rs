@@ -48,7 +48,12 @@ pub(super) fn time(args: &Args) -> Result<(String, Timing)> {
         nesterov: false,
     };
     let mut sgd = Sgd::new(vec![group], sgd)?;
-    let mut mr2 = Mr2Loss::new(Preset::Recommended, network.classes(), model.feature_dim())?;
+    let mut mr2 = Mr2Loss::new(
+        Preset::Recommended,
+        network.classes(),
+        model.feature_dim(),
+        &Device::Cpu,
+    )?;
     let context = Ctx::new(&Device::Cpu, DType::F32, Mode::Train)?;
     let mut loss_of = |logits: &Tensor, features: &Tensor| match args.objective {
         Objective::Erm => Ok(cross_entropy(logits, Target::Hard(labels), None)?.mean_all()?),

@@ -7,7 +7,7 @@ const TILE_ELEMENTS: usize = 1 << 15;
 
 /// Sizes of one convolution. Kernels are square; packed weights are stored group by group, each
 /// (kernel, kernel, in, out), so that a product finds its outputs side by side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Geometry {
     pub(crate) batch: usize,
     pub(crate) in_channels: usize,

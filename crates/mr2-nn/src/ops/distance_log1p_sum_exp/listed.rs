@@ -93,6 +93,16 @@ impl BySample {
     fn of(&self, sample: usize) -> &[(u32, u32)] {
         &self.entries[self.start[sample]..self.start[sample + 1]]
     }
+
+    #[cfg(feature = "cuda")]
+    fn into_lists(self) -> crate::kernels::cuda::loss::pairs::BySample {
+        let entries = self.entries.into_iter();
+        crate::kernels::cuda::loss::pairs::BySample {
+            // Below 2^32, as the number of pairs is checked to be before the upload.
+            start: self.start.iter().map(|&start| start as u32).collect(),
+            entries: entries.flat_map(|(pair, other)| [pair, other]).collect(),
+        }
+    }
 }
 
 /// The pairs, and those of each sample.
@@ -153,5 +163,19 @@ impl Listed {
     /// What is added to the exponents of a sample.
     pub(super) fn ln_factor(&self, sample: usize) -> f64 {
         self.ln_factor.get(sample).copied().unwrap_or(0.0)
+    }
+
+    /// The lists as kernels take them.
+    #[cfg(feature = "cuda")]
+    pub(super) fn into_lists(self) -> crate::kernels::cuda::loss::pairs::HostPairs {
+        let (first, second) = self.pairs.into_iter().unzip();
+        crate::kernels::cuda::loss::pairs::HostPairs {
+            first,
+            second,
+            mutual: self.mutual,
+            counting: self.counting.into_lists(),
+            joining: self.joining.map(BySample::into_lists),
+            ln_factor: self.ln_factor,
+        }
     }
 }

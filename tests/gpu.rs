@@ -1,0 +1,103 @@
+//! `mr2 gpu` and experiments/gpu/check: without a GPU they say so; on the CPU they rehearse.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{expect, folder, mr2, root};
+
+/// The exit status where there is no GPU.
+const NO_GPU: i32 = 3;
+const OPS: [&str; 8] = [
+    "gpu", "ops", "--device", "cpu", "--only", "linear +", "--only", "SGD",
+];
+
+/// What a part wrote into its file.
+fn results(folder: &std::path::Path, part: &str) -> Value {
+    let text = std::fs::read_to_string(folder.join(format!("{part}.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn without_a_gpu_every_part_says_so_and_has_its_own_status() {
+    for part in [
+        &["ops"][..],
+        &["curve"],
+        &["speed", "--only", "resnet32-step"],
+    ] {
+        let mut command = mr2();
+        command
+            .env("CUDA_VISIBLE_DEVICES", "")
+            .arg("gpu")
+            .args(part);
+        let (stdout, _) = expect(&mut command, NO_GPU);
+        assert!(stdout.starts_with("no GPU: "), "{stdout}");
+    }
+}
+
+#[test]
+fn without_a_gpu_the_script_says_so_and_has_the_same_status() {
+    // The tests promise to need Rust and a C compiler alone; the script needs Python, so without it there is nothing to test.
+    if Command::new("python3").arg("--version").output().is_err() {
+        return;
+    }
+    let mut command = Command::new("python3");
+    command.arg(root().join("experiments/gpu/check"));
+    let (stdout, _) = expect(command.env("CUDA_VISIBLE_DEVICES", ""), NO_GPU);
+    assert!(stdout.starts_with("no GPU: "), "{stdout}");
+}
+
+#[test]
+fn operations_are_checked_a_row_each_and_resuming_repeats_none() {
+    let folder = folder();
+    let (stdout, _) = expect(mr2().args(OPS).arg("--out").arg(folder.path()), 0);
+    let rows = results(folder.path(), "ops")["rows"].clone();
+    let rows = rows.as_array().unwrap();
+    assert!(rows.len() > 5, "{stdout}");
+    assert!(rows.iter().all(|row| row["passed"] == true), "{stdout}");
+    let last = stdout.lines().last().unwrap();
+    assert_eq!(last, format!("{} checks, 0 failed", rows.len()));
+
+    let mut again = mr2();
+    again
+        .args(OPS)
+        .arg("--resume")
+        .arg("--out")
+        .arg(folder.path());
+    let (stdout, _) = expect(&mut again, 0);
+    assert!(
+        stdout.trim().ends_with(last) && !stdout.contains("ok "),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn the_curve_of_the_cpu_agrees_with_itself() {
+    let folder = folder();
+    let arguments = [
+        "gpu",
+        "curve",
+        "--device",
+        "cpu",
+        "--steps",
+        "4",
+        "--memory-steps",
+        "4",
+    ];
+    expect(mr2().args(arguments).arg("--out").arg(folder.path()), 0);
+    let results = results(folder.path(), "curve");
+    assert_eq!(results["losses"].as_array().unwrap().len(), 4);
+    assert_eq!(results["judged"]["agrees"], true);
+}
+
+#[test]
+fn speed_prints_a_row() {
+    let arguments = [
+        "gpu", "speed", "--device", "cpu", "--only", "mr2-loss", "--batch", "8",
+    ];
+    let bounds = ["--steps", "1", "--groups", "3", "--warm-up", "1"];
+    let (stdout, _) = expect(mr2().args(arguments).args(bounds), 0);
+    let row: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert!(row["ms"].as_f64().unwrap() > 0.0);
+    assert_eq!(row["groups_ms"].as_array().unwrap().len(), 3);
+}
