@@ -1,17 +1,12 @@
 //! Batch normalisation on the device.
 
+use super::columns::Columns;
 use super::{
     Arg, Grid, Module, device_of, empty, kernel_for, launch, module, optional, parameter, pointer,
 };
 use candle_core::{CudaDevice, DType, Result, Tensor, bail};
 
 const MODULE: Module = module!("batch_norm");
-
-/// Threads of a block, over channels and rows.
-const THREADS: usize = 256;
-
-/// Blocks that keep a large GPU busy.
-const BLOCKS: usize = 1024;
 
 /// What normalisation does to each channel: `(x - mean) * scale + shift`, in f32.
 pub(crate) struct Affine {
@@ -21,55 +16,17 @@ pub(crate) struct Affine {
     relu: bool,
 }
 
-/// How threads lie over (rows, channels).
-struct Columns {
-    rows: i64,
-    channels: i32,
-    width: &'static str,
-    grid: Grid,
+/// Memory for partial sums of two things: (2, channels, parts of the rows).
+fn parts(columns: &Columns, device: &CudaDevice) -> Result<Tensor> {
+    let shape = (2, columns.columns, columns.grid.blocks.1);
+    empty(device, DType::F32, shape)
 }
 
-impl Columns {
-    fn of(x: &Tensor) -> Result<Self> {
-        let channels = x.dim(candle_core::D::Minus1)?;
-        let rows = x.elem_count() / channels;
-        let wide = 16 / x.dtype().size_in_bytes();
-        let (width, packs) = match channels.is_multiple_of(wide) {
-            true => ("wide", channels / wide),
-            false => ("one", channels),
-        };
-        let across = packs.next_power_of_two().min(32);
-        let down = THREADS / across;
-        let over_channels = packs.div_ceil(across);
-        let most = (BLOCKS / over_channels).max(1);
-        Ok(Self {
-            rows: rows as i64,
-            channels: channels as i32,
-            width,
-            grid: Grid {
-                // A thread has a few rows at least, so that its sums are worth writing.
-                blocks: (over_channels, rows.div_ceil(down * 4).clamp(1, most)),
-                threads: (across, down),
-            },
-        })
-    }
-
-    fn kernel(&self, base: &str, dtype: DType) -> Result<String> {
-        kernel_for(&format!("batch_norm_{base}_{}", self.width), dtype)
-    }
-
-    /// Memory for partial sums of two things: (2, channels, parts of the rows).
-    fn parts(&self, device: &CudaDevice) -> Result<Tensor> {
-        let shape = (2, self.channels as usize, self.grid.blocks.1);
-        empty(device, DType::F32, shape)
-    }
-
-    /// A warp for each channel.
-    fn finish(&self) -> Grid {
-        Grid {
-            blocks: ((self.channels as usize).div_ceil(8), 1),
-            threads: (32, 8),
-        }
+/// A warp for each channel.
+fn warps(columns: &Columns) -> Grid {
+    Grid {
+        blocks: (columns.columns.div_ceil(8), 1),
+        threads: (32, 8),
     }
 }
 
@@ -84,28 +41,28 @@ pub(crate) fn of_batch(
 ) -> Result<Affine> {
     let device = device_of(x)?;
     let columns = Columns::of(x)?;
-    let parts = columns.parts(&device)?;
+    let parts = parts(&columns, &device)?;
     let [sums, squares] = rows(&parts)?;
-    let affine = Affine::empty(&device, columns.channels as usize, relu)?;
+    let affine = Affine::empty(&device, columns.columns, relu)?;
     let [mean, rate, scale, shift] = rows(&affine.statistics)?;
     launch(
         &device,
         MODULE,
-        &columns.kernel("moments", x.dtype())?,
+        &columns.kernel("batch_norm_moments", x.dtype())?,
         columns.grid,
         &[
             pointer(x)?,
             sums,
             squares,
-            Arg::I64(columns.rows),
-            Arg::I32(columns.channels),
+            Arg::I64(columns.rows as i64),
+            Arg::I32(columns.columns as i32),
         ],
     )?;
     launch(
         &device,
         MODULE,
         &kernel_for("batch_norm_finish", x.dtype())?,
-        columns.finish(),
+        warps(&columns),
         &[
             pointer(x)?,
             sums,
@@ -118,9 +75,9 @@ pub(crate) fn of_batch(
             rate,
             scale,
             shift,
-            Arg::I32(columns.channels),
+            Arg::I32(columns.columns as i32),
             Arg::I32(columns.grid.blocks.1 as i32),
-            Arg::I64(columns.rows),
+            Arg::I64(columns.rows as i64),
             Arg::F64(eps),
             Arg::F64(momentum.unwrap_or(-1.0)),
         ],
@@ -178,7 +135,7 @@ impl Affine {
         launch(
             &device,
             MODULE,
-            &columns.kernel("apply", x.dtype())?,
+            &columns.kernel("batch_norm_apply", x.dtype())?,
             columns.grid,
             &[
                 pointer(x)?,
@@ -187,8 +144,8 @@ impl Affine {
                 scale,
                 shift,
                 pointer(&out)?,
-                Arg::I64(columns.rows),
-                Arg::I32(columns.channels),
+                Arg::I64(columns.rows as i64),
+                Arg::I32(columns.columns as i32),
                 Arg::I32(self.relu.into()),
             ],
         )?;
@@ -206,11 +163,11 @@ impl Affine {
     ) -> Result<Gradients> {
         let device = device_of(x)?;
         let columns = Columns::of(x)?;
-        let parts = columns.parts(&device)?;
+        let parts = parts(&columns, &device)?;
         let [one, other] = rows(&parts)?;
         let [mean, rate, scale, shift] = rows(&self.statistics)?;
         // The gradients of weight and bias, and two terms of the input's.
-        let terms = empty(&device, DType::F32, (4, columns.channels as usize))?;
+        let terms = empty(&device, DType::F32, (4, columns.columns))?;
         let [weight, bias, by_input, constant] = rows(&terms)?;
         let common = [
             pointer(x)?,
@@ -221,14 +178,14 @@ impl Affine {
             shift,
         ];
         let sizes = [
-            Arg::I64(columns.rows),
-            Arg::I32(columns.channels),
+            Arg::I64(columns.rows as i64),
+            Arg::I32(columns.columns as i32),
             Arg::I32(self.relu.into()),
         ];
         launch(
             &device,
             MODULE,
-            &columns.kernel("gradient_sums", x.dtype())?,
+            &columns.kernel("batch_norm_gradient_sums", x.dtype())?,
             columns.grid,
             &[&common[..], &[one, other], &sizes].concat(),
         )?;
@@ -236,7 +193,7 @@ impl Affine {
             &device,
             MODULE,
             "batch_norm_gradient_finish_f32",
-            columns.finish(),
+            warps(&columns),
             &[
                 one,
                 other,
@@ -246,9 +203,9 @@ impl Affine {
                 bias,
                 by_input,
                 constant,
-                Arg::I32(columns.channels),
+                Arg::I32(columns.columns as i32),
                 Arg::I32(columns.grid.blocks.1 as i32),
-                Arg::I64(columns.rows),
+                Arg::I64(columns.rows as i64),
             ],
         )?;
         let like = |wanted: bool| match wanted {
@@ -267,7 +224,7 @@ impl Affine {
             launch(
                 &device,
                 MODULE,
-                &columns.kernel("gradient_apply", x.dtype())?,
+                &columns.kernel("batch_norm_gradient_apply", x.dtype())?,
                 columns.grid,
                 &[&common[..], &to, &sizes].concat(),
             )?;
