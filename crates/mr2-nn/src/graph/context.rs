@@ -239,14 +239,20 @@ impl Ctx {
         self.core.run_calls_back(&mut store)?;
         let parameters = end.take().map(|running| running.gradients);
         for (id, gradient) in parameters.into_iter().flatten() {
-            let sum = match store.get_id(id) {
-                Some(present) => (present + &gradient)?,
-                None => gradient,
-            };
-            store.insert_id(id, sum);
+            add_to(&mut store, id, gradient)?;
         }
         Ok(store)
     }
+}
+
+/// Adds to the gradient of a tensor.
+pub(super) fn add_to(store: &mut GradStore, id: TensorId, part: Tensor) -> Result<()> {
+    let sum = match store.get_id(id) {
+        Some(present) => (present + &part)?,
+        None => part,
+    };
+    store.insert_id(id, sum);
+    Ok(())
 }
 
 /// Whether the layers have kernels for it.

@@ -1,7 +1,7 @@
 //! Layer calls on the device and their backward: from the latest call to the first, without Candle's graph between.
 
 use super::super::act::Act;
-use super::super::context::Core;
+use super::super::context::{Core, add_to};
 use super::super::edges::Order;
 use super::super::slot::{Handle, Shape4};
 use super::DeviceSlot;
@@ -112,14 +112,5 @@ fn continue_in_candle(tensor: &Tensor, gradient: Tensor, store: &mut GradStore) 
             add_to(store, *id, part.clone())?;
         }
     }
-    Ok(())
-}
-
-fn add_to(store: &mut GradStore, id: candle_core::TensorId, part: Tensor) -> Result<()> {
-    let sum = match store.get_id(id) {
-        Some(present) => (present + &part)?,
-        None => part,
-    };
-    store.insert_id(id, sum);
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use super::columns::Columns;
 use super::{
-    Arg, Grid, Module, device_of, empty, kernel_for, launch, module, optional, parameter, pointer,
+    Arg, Grid, Module, address, device_of, empty, kernel_for, launch, module, optional, parameter,
+    pointer,
 };
-use candle_core::{CudaDevice, DType, Result, Tensor, bail};
+use candle_core::{CudaDevice, DType, Result, Tensor};
 
 const MODULE: Module = module!("batch_norm");
 
@@ -256,9 +257,7 @@ pub(crate) struct Gradients {
 
 /// Pointers to the N equal parts of a tensor in f32.
 fn rows<const N: usize>(tensor: &Tensor) -> Result<[Arg; N]> {
-    let Arg::Pointer(base) = pointer(tensor)? else {
-        bail!("batch_norm: a tensor has no address");
-    };
+    let base = address(tensor)?;
     let bytes = (tensor.elem_count() / N * size_of::<f32>()) as u64;
     Ok(std::array::from_fn(|row| {
         Arg::Pointer(base + row as u64 * bytes)

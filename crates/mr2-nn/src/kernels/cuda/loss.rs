@@ -7,7 +7,7 @@ use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CudaDevice, DType, Layout, Result, Tensor, bail};
 
 use super::{
-    Arg, Grid, Module, address, device_of, empty, launch, module, optional, pointer, unread,
+    Arg, Grid, Module, device_of, empty, launch, module, optional, pointer, start_of, unread,
 };
 
 const MODULE: Module = module!("loss");
@@ -68,8 +68,8 @@ impl Matrix {
 
 fn values(storage: &CudaStorage) -> Result<u64> {
     match storage.dtype() {
-        DType::F32 => Ok(address(storage.as_cuda_slice::<f32>()?)),
-        DType::F64 => Ok(address(storage.as_cuda_slice::<f64>()?)),
+        DType::F32 => Ok(start_of(storage.as_cuda_slice::<f32>()?)),
+        DType::F64 => Ok(start_of(storage.as_cuda_slice::<f64>()?)),
         other => bail!(
             "losses on CUDA must be of f32 or f64, got {}",
             other.as_str()

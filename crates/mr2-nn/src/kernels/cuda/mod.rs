@@ -1,9 +1,8 @@
 //! Launching the CUDA kernels: memory on the device, pointers of tensors, calls.
 //!
 //! All work of a device goes to the one stream of its `CudaDevice` (`Ctx::new` refuses devices that have a stream for
-//! each thread), memory is taken and given back in the
-//! order of that stream, and the kernels get plain pointers: a tensor has to live until its kernel has been
-//! launched, not until it has run.
+//! each thread), memory is taken and given back in the order of that stream, and the kernels get plain pointers: a
+//! tensor has to live until its kernel has been launched, not until it has run.
 
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
@@ -26,7 +25,7 @@ pub(crate) mod tokens;
 
 use candle_core::cuda_backend::CudaStorage;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, sys,
+    CudaSlice, DevicePtr, DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg, sys,
 };
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, DType, Device, Error, Result, Shape, Storage, Tensor, bail};
@@ -58,6 +57,18 @@ pub(crate) enum Arg {
     I64(i64),
     F32(f32),
     F64(f64),
+}
+
+impl Arg {
+    fn add_to<'a>(&'a self, call: &mut LaunchArgs<'a>) {
+        match self {
+            Self::Pointer(value) => call.arg(value),
+            Self::I32(value) => call.arg(value),
+            Self::I64(value) => call.arg(value),
+            Self::F32(value) => call.arg(value),
+            Self::F64(value) => call.arg(value),
+        };
+    }
 }
 
 /// How many blocks of how many threads; shared memory is declared in the kernels.
@@ -95,13 +106,7 @@ pub(crate) fn launch(
     let function = device.get_or_load_custom_func(kernel, module.name, module.ptx)?;
     let mut builder = function.builder();
     for arg in args {
-        match arg {
-            Arg::Pointer(value) => builder.arg(value),
-            Arg::I32(value) => builder.arg(value),
-            Arg::I64(value) => builder.arg(value),
-            Arg::F32(value) => builder.arg(value),
-            Arg::F64(value) => builder.arg(value),
-        };
+        arg.add_to(&mut builder);
     }
     if grid.blocks.1 > MOST_BLOCKS_DOWN {
         bail!(
@@ -145,8 +150,13 @@ pub(crate) fn device_of(tensor: &Tensor) -> Result<CudaDevice> {
     }
 }
 
-/// Where the elements of a contiguous tensor begin on its device.
+/// Where the elements of a contiguous tensor begin on its device, as an argument.
 pub(crate) fn pointer(tensor: &Tensor) -> Result<Arg> {
+    Ok(Arg::Pointer(address(tensor)?))
+}
+
+/// Where the elements of a contiguous tensor begin on its device.
+pub(crate) fn address(tensor: &Tensor) -> Result<u64> {
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cuda(storage) = &*storage else {
         bail!(
@@ -161,16 +171,16 @@ pub(crate) fn pointer(tensor: &Tensor) -> Result<Arg> {
         );
     };
     let base = match tensor.dtype() {
-        DType::F32 => address(storage.as_cuda_slice::<f32>()?),
-        DType::F64 => address(storage.as_cuda_slice::<f64>()?),
-        DType::BF16 => address(storage.as_cuda_slice::<bf16>()?),
-        DType::F16 => address(storage.as_cuda_slice::<f16>()?),
-        DType::U32 => address(storage.as_cuda_slice::<u32>()?),
-        DType::U8 => address(storage.as_cuda_slice::<u8>()?),
+        DType::F32 => start_of(storage.as_cuda_slice::<f32>()?),
+        DType::F64 => start_of(storage.as_cuda_slice::<f64>()?),
+        DType::BF16 => start_of(storage.as_cuda_slice::<bf16>()?),
+        DType::F16 => start_of(storage.as_cuda_slice::<f16>()?),
+        DType::U32 => start_of(storage.as_cuda_slice::<u32>()?),
+        DType::U8 => start_of(storage.as_cuda_slice::<u8>()?),
         other => bail!("no CUDA kernel takes elements of {}", other.as_str()),
     };
     let offset = (start * tensor.dtype().size_in_bytes()) as u64;
-    Ok(Arg::Pointer(base + offset))
+    Ok(base + offset)
 }
 
 /// As [`pointer`]; none where there is no tensor.
@@ -204,7 +214,8 @@ pub(crate) fn optional_parameter(tensor: Option<&Tensor>, device: &CudaDevice) -
     tensor.map_or(Ok(Arg::Pointer(0)), |tensor| parameter(tensor, device))
 }
 
-fn address<T>(slice: &CudaSlice<T>) -> u64 {
+/// Where memory begins.
+fn start_of<T>(slice: &CudaSlice<T>) -> u64 {
     slice.device_ptr(slice.stream()).0
 }
 

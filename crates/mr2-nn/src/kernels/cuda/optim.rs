@@ -3,7 +3,7 @@
 use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig, PushKernelArg};
 use candle_core::{CudaDevice, DType, Result, Tensor, bail};
 
-use super::{Arg, Grid, Module, empty, launch, module, pointer};
+use super::{Arg, Grid, Module, address, empty, launch, module, pointer};
 
 const MODULE: Module = module!("optim");
 
@@ -87,13 +87,7 @@ impl<const POINTERS: usize> Launches<POINTERS> {
             let mut builder = function.builder();
             builder.arg(table).arg(tensors);
             for arg in &rest {
-                match arg {
-                    Arg::Pointer(value) => builder.arg(value),
-                    Arg::I32(value) => builder.arg(value),
-                    Arg::I64(value) => builder.arg(value),
-                    Arg::F32(value) => builder.arg(value),
-                    Arg::F64(value) => builder.arg(value),
-                };
+                arg.add_to(&mut builder);
             }
             let config = LaunchConfig {
                 grid_dim: (*blocks, 1, 1),
@@ -115,9 +109,9 @@ impl<const POINTERS: usize> Launches<POINTERS> {
 }
 
 fn f32_address(tensor: &Tensor) -> Result<u64> {
-    match (tensor.dtype(), pointer(tensor)?) {
-        (DType::F32, Arg::Pointer(address)) => Ok(address),
-        (dtype, _) => bail!("optimiser: no CUDA kernel for {}", dtype.as_str()),
+    match tensor.dtype() {
+        DType::F32 => address(tensor),
+        dtype => bail!("optimiser: no CUDA kernel for {}", dtype.as_str()),
     }
 }
 
@@ -165,11 +159,9 @@ pub(crate) fn norm(
     let launches = Launches::new(&entries)?;
     let blocks = launches.blocks();
     let partial = empty(device, DType::F64, blocks.max(1))?;
-    let Arg::Pointer(address) = pointer(&partial)? else {
-        bail!("optimiser: no address of the partial sums")
-    };
+    let start = address(&partial)?;
     launches.run(device, "optim_squares_f32", |first| {
-        vec![Arg::Pointer(address + (first * size_of::<f64>()) as u64)]
+        vec![Arg::Pointer(start + (first * size_of::<f64>()) as u64)]
     })?;
     let norm = empty(device, DType::F64, 2)?;
     let one_block = Grid {

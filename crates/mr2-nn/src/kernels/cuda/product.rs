@@ -1,6 +1,6 @@
 //! Matrix products through cuBLAS, of matrices that may lie within larger tensors.
 
-use super::{Arg, device_of, pointer};
+use super::{address, device_of};
 use candle_core::cuda_backend::cudarc::cublas::{result, sys};
 use candle_core::cuda_backend::gemm_reduced_precision_f32;
 use candle_core::{DType, Result, Tensor, bail};
@@ -60,9 +60,7 @@ impl<'a> Matrix<'a> {
     }
 
     fn address(&self) -> Result<u64> {
-        let Arg::Pointer(start) = pointer(self.tensor)? else {
-            bail!("product: expected a tensor in memory");
-        };
+        let start = address(self.tensor)?;
         Ok(start + (self.first * self.tensor.dtype().size_in_bytes()) as u64)
     }
 

@@ -11,11 +11,11 @@ use self::find::find;
 use super::Pass;
 use super::choice::choose;
 use crate::kernels::conv::Geometry;
-use crate::kernels::cuda::{Arg, device_of, empty, pointer};
+use crate::kernels::cuda::{address, device_of, empty};
 use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::cudnn::{CudnnError, result, sys};
 use candle_core::cuda_backend::gemm_reduced_precision_f32;
-use candle_core::{CudaDevice, DType, Error, Result, Tensor, bail};
+use candle_core::{CudaDevice, DType, Error, Result, Tensor};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -104,13 +104,6 @@ pub(super) fn run(geometry: &Geometry, pass: Pass<'_>) -> Result<Tensor> {
     };
     execute(&device, plan, pointers)?;
     Ok(out)
-}
-
-fn address(tensor: &Tensor) -> Result<u64> {
-    match pointer(tensor)? {
-        Arg::Pointer(address) => Ok(address),
-        _ => bail!("conv2d: a tensor has no address"),
-    }
 }
 
 fn named(error: CudnnError) -> Error {

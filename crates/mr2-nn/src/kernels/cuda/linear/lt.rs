@@ -4,7 +4,7 @@
 //! shapes.
 
 use super::super::product::Sizes;
-use super::super::{Arg, device_of, pointer};
+use super::super::{address, device_of};
 use super::plan::{Key, Plan, Pointers, done, execute, plan};
 use candle_core::cuda_backend::cudarc::cublaslt::{result, sys};
 use candle_core::cuda_backend::{DeviceId, gemm_reduced_precision_f32};
@@ -88,13 +88,6 @@ impl Operands<'_> {
             d,
             bias: self.bias.map_or(Ok(0), address)?,
         })
-    }
-}
-
-fn address(tensor: &Tensor) -> Result<u64> {
-    match pointer(tensor)? {
-        Arg::Pointer(address) => Ok(address),
-        _ => bail!("linear: a tensor has no address"),
     }
 }
 
