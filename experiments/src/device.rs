@@ -6,7 +6,7 @@ use std::str::FromStr;
 #[cfg(feature = "cuda")]
 use anyhow::Context;
 use anyhow::{Result, bail};
-use candle_core::Device;
+use candle_core::{Device, DeviceLocation};
 
 /// Where to compute.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -117,25 +117,23 @@ fn open_cuda(number: usize) -> Result<Device> {
 
 /// The device as results record it: `cpu`, or `cuda:0 (its name, driver 580.1)`.
 pub fn describe(device: &Device) -> String {
-    match device {
-        Device::Cpu => "cpu".to_string(),
-        Device::Cuda(gpu) => described_gpu(gpu),
-        Device::Metal(_) => "metal".to_string(),
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".to_string(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}{}", about_gpu(device)),
+        DeviceLocation::Metal { .. } => "metal".to_string(),
     }
 }
 
 #[cfg(feature = "cuda")]
-fn described_gpu(gpu: &candle_core::CudaDevice) -> String {
-    let stream = gpu.cuda_stream();
-    let context = stream.context();
-    let name = context.name().unwrap_or_else(|_| "unknown".to_string());
+fn about_gpu(device: &Device) -> String {
+    let name = mr2_nn::cuda::name(device).unwrap_or_else(|_| "unknown".to_string());
     let driver = driver_version().map_or(String::new(), |version| format!(", driver {version}"));
-    format!("cuda:{} ({name}{driver})", context.ordinal())
+    format!(" ({name}{driver})")
 }
 
 #[cfg(not(feature = "cuda"))]
-fn described_gpu(_: &candle_core::CudaDevice) -> String {
-    "cuda".to_string()
+fn about_gpu(_: &Device) -> String {
+    String::new()
 }
 
 /// The driver's version where the system tells it.

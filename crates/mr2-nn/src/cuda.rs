@@ -1,7 +1,7 @@
 //! CUDA devices: opening one, and how exact its products of f32 are.
 
 use candle_core::cuda_backend::cudarc::driver::CudaContext;
-use candle_core::{CudaDevice, Device, Result, bail};
+use candle_core::{CudaDevice, Device, Error, Result, bail};
 
 /// The device with the number `ordinal`, with a stream of its own and memory that is kept for the next step.
 ///
@@ -30,6 +30,15 @@ pub fn count() -> usize {
     CudaContext::device_count().map_or(0, |count| count.max(0) as usize)
 }
 
+/// The name that the driver gives a device, such as "NVIDIA H100 80GB HBM3".
+///
+/// # Errors
+/// A device that isn't CUDA's, or a driver that doesn't say.
+pub fn name(device: &Device) -> Result<String> {
+    let name = cuda_device(device)?.cuda_stream().context().name();
+    name.map_err(|error| Error::Msg(format!("the device's name: {error}")))
+}
+
 /// Whether products of f32 may round their factors to TF32's 10 bits of fraction, as PyTorch's
 /// `torch.backends.cuda.matmul.allow_tf32` and `torch.backends.cudnn.allow_tf32` say; off at first. It is Candle's own
 /// setting of the whole program, which convolutions follow too.
@@ -51,9 +60,13 @@ pub struct Memory {
 /// # Errors
 /// A device that isn't CUDA's, or has no memory pools.
 pub fn memory(device: &Device) -> Result<Memory> {
-    let Device::Cuda(device) = device else {
-        bail!("expected a CUDA device, got {device:?}");
-    };
-    let [held, most] = crate::kernels::cuda::pool_sizes(device)?;
+    let [held, most] = crate::kernels::cuda::pool_sizes(cuda_device(device)?)?;
     Ok(Memory { held, most })
+}
+
+fn cuda_device(device: &Device) -> Result<&CudaDevice> {
+    match device {
+        Device::Cuda(device) => Ok(device),
+        other => bail!("expected a CUDA device, got {other:?}"),
+    }
 }

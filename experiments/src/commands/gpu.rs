@@ -14,7 +14,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use self::device::Opened;
-use super::{Output, Threads};
+use super::Threads;
 use crate::device::Choice;
 
 /// The exit status where there is no GPU, or the program was built without CUDA.
@@ -64,7 +64,7 @@ struct Place {
 ///
 /// # Errors
 /// For an unknown device or name, a GPU that can't be opened, results that can't be written, and what stops a measurement.
-pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
     let place = match &args.part {
         Part::Ops(args) => &args.place,
         Part::Curve(args) => &args.place,
@@ -86,6 +86,6 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     match &args.part {
         Part::Ops(args) => ops::run(args, &device, out),
         Part::Curve(args) => curve::run(args, &device, out),
-        Part::Speed(args) => speed::run(args, &device, output, out),
+        Part::Speed(args) => speed::run(args, &device, out),
     }
 }

@@ -76,7 +76,7 @@ pub fn main(out: &mut dyn Write) -> Result<u8> {
     match &cli.command {
         Command::Train(args) => return train::run(args, &cli.output, out),
         Command::Tune(args) => return tune::run(args, &cli.output, out),
-        Command::Gpu(args) => return gpu::run(args, &cli.output, out),
+        Command::Gpu(args) => return gpu::run(args, out),
         Command::Eval(args) => eval::run(args, &cli.output, out)?,
         Command::Report(args) => report::run(args, &cli.output, out)?,
         Command::Audit(args) => audit::run(args, &cli.output, out)?,

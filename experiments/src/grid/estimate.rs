@@ -70,13 +70,13 @@ pub fn estimate(runs: &[PlannedRun], grid: &Grid<'_>) -> Result<Estimate> {
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let waiting = Mutex::new(groups.iter().enumerate());
     let timed = Mutex::new(BTreeMap::new());
-    grid.side_by_side(|_, pool, device| {
+    grid.side_by_side(|by| {
         loop {
             let Some((number, group)) = locked(&waiting).next() else {
                 return Ok(());
             };
             let folder = scratch.path().join(number.to_string());
-            let kind = pool.install(|| time(group, &folder, grid, device));
+            let kind = by.pool.install(|| time(group, &folder, grid, &by.device));
             let kind = kind.with_context(|| group[0].label.clone())?;
             std::fs::remove_dir_all(&folder)?;
             locked(&timed).insert(number, kind);

@@ -54,11 +54,12 @@ pub struct Grid<'a> {
     opened: Mutex<HashMap<String, Arc<Data>>>,
 }
 
-/// Who does the work: a number counted from 0, with threads and a device.
-struct Worker<'a> {
-    worker: usize,
-    pool: &'a ThreadPool,
-    device: &'a Device,
+/// Who does a part of the work, with threads and a handle of the device for itself.
+pub(super) struct Worker {
+    /// Counted from 0.
+    number: usize,
+    pub(super) pool: ThreadPool,
+    pub(super) device: Device,
 }
 
 struct Queued {
@@ -162,17 +163,7 @@ impl<'a> Grid<'a> {
             waiting: waiting.collect(),
             failures: Vec::new(),
         });
-        self.side_by_side(|worker, pool, device| {
-            self.work(
-                &Worker {
-                    worker,
-                    pool,
-                    device,
-                },
-                &queue,
-                view,
-            )
-        })?;
+        self.side_by_side(|by| self.work(by, &queue, view))?;
         if self.stop.is_set() {
             return Ok(Ended::Stopped);
         }
@@ -180,24 +171,24 @@ impl<'a> Grid<'a> {
         Ok(Ended::Done(queue.failures))
     }
 
-    /// Does the work of every worker, counted from 0, at the same time, each with threads of its own and its own
-    /// handle of the device.
+    /// Does the work of every worker at the same time.
     ///
     /// # Errors
     /// The first worker's that fails, and when threads can't be made or the device not opened.
-    pub fn side_by_side<W>(&self, work: W) -> Result<()>
-    where
-        W: Fn(usize, &ThreadPool, &Device) -> Result<()> + Sync,
-    {
-        let start = |worker| {
+    pub(super) fn side_by_side(&self, work: impl Fn(&Worker) -> Result<()> + Sync) -> Result<()> {
+        let start = |number| {
             let pool = ThreadPoolBuilder::new().num_threads(self.threads);
-            work(worker, &pool.build()?, &self.device.open()?)
+            work(&Worker {
+                number,
+                pool: pool.build()?,
+                device: self.device.open()?,
+            })
         };
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..self.jobs)
-                .map(|worker| {
+                .map(|number| {
                     let start = &start;
-                    scope.spawn(move || start(worker))
+                    scope.spawn(move || start(number))
                 })
                 .collect();
             workers.into_iter().try_for_each(|worker| {
@@ -207,15 +198,15 @@ impl<'a> Grid<'a> {
         })
     }
 
-    fn work(&self, by: &Worker<'_>, queue: &Mutex<Queue>, view: &View) -> Result<()> {
-        let Worker { worker, pool, .. } = *by;
+    fn work(&self, by: &Worker, queue: &Mutex<Queue>, view: &View) -> Result<()> {
+        let worker = by.number;
         while !self.stop.is_set() {
             let Some(mut next) = locked(queue).waiting.pop_front() else {
                 return Ok(());
             };
             next.tries += 1;
             view.begin(worker, &next.run);
-            match pool.install(|| self.attempt(by, &next.run, view)) {
+            match by.pool.install(|| self.attempt(by, &next.run, view)) {
                 Tried::Finished => view.finished(worker, &next.run),
                 Tried::Stopped => return Ok(()),
                 Tried::Busy => {
@@ -242,7 +233,7 @@ impl<'a> Grid<'a> {
         Ok(())
     }
 
-    fn attempt(&self, by: &Worker<'_>, run: &PlannedRun, view: &View) -> Tried {
+    fn attempt(&self, by: &Worker, run: &PlannedRun, view: &View) -> Tried {
         // Another process may have finished it since.
         if self.store.finished(&run.key).is_some() {
             return Tried::Finished;
@@ -258,7 +249,7 @@ impl<'a> Grid<'a> {
 
     fn train_one(
         &self,
-        by: &Worker<'_>,
+        by: &Worker,
         run: &PlannedRun,
         folder: &Path,
         view: &View,
@@ -268,11 +259,11 @@ impl<'a> Grid<'a> {
         train_into(
             &run.file,
             &data,
-            by.device,
+            &by.device,
             folder,
             start,
             self.stop,
-            &mut |event| view.event(by.worker, event),
+            &mut |event| view.event(by.number, event),
         )
     }
 }

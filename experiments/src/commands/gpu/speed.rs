@@ -12,7 +12,6 @@ use serde_json::json;
 use self::work::ALL;
 use super::device::Precision;
 use super::{Place, machine};
-use crate::commands::Output;
 use crate::commands::bench::timing::median;
 
 /// The time of a training step, a forward pass or the loss, of which nothing waits for the host.
@@ -41,7 +40,7 @@ pub(super) struct Args {
 }
 
 /// Times the work and prints a JSON object on one line.
-pub(super) fn run(args: &Args, device: &Device, _: &Output, out: &mut dyn Write) -> Result<u8> {
+pub(super) fn run(args: &Args, device: &Device, out: &mut dyn Write) -> Result<u8> {
     let Some(mut work) = ALL.into_iter().find(|work| work.name == args.only) else {
         bail!("unknown work {}", args.only);
     };
