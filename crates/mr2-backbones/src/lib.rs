@@ -12,6 +12,7 @@
 //! - [`vit`]: Vision Transformers.
 //! - [`resnet`]: ResNet-18 to ResNet-152 for photographs, as in torchvision.
 //! - [`head`]: the linear and the cosine head.
+//! - [`weights`]: files of pretrained weights, read and loaded strictly.
 //!
 //! Any number of input channels will do, and for residual nets any image size: the last feature map is
 //! averaged. A transformer takes the one size that its positions fit ([`Entry::image_size`]).
@@ -54,6 +55,7 @@ pub mod registry;
 pub mod resnet;
 mod stages;
 pub mod vit;
+pub mod weights;
 pub mod wide_resnet;
 
 pub use candle_core;

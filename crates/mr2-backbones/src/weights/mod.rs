@@ -1,0 +1,46 @@
+//! Weights of others: files and folders as they are published, read without running anything that
+//! is in them, and loaded strictly.
+//!
+//! [`read`] tells the format from the content: safetensors, or either of PyTorch's two formats, in one file
+//! or in shards. What it gives are the names of the file; [`fit`] puts tensors into a model and names in one
+//! error whatever is missing, unexpected or of another shape.
+mod error;
+mod fit;
+mod load;
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+
+pub use error::{Error, Result};
+pub use fit::fit;
+pub use load::read;
+
+/// Tensors by name, on the CPU. Nested dictionaries and lists are joined with dots:
+/// `state_dict.module.encoder_q.conv1.weight`, `optimizer.state.0.exp_avg`.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// What a file of weights, or a folder of shards, holds.
+#[derive(Debug)]
+pub struct WeightFile {
+    /// The tensors, under the names of the file.
+    pub tensors: Tensors,
+    /// SHA-256 of the file, in hexadecimal; of several shards: SHA-256 of their sums in hexadecimal, one after
+    /// the other, in the order of the shards' names.
+    pub sha256: String,
+    /// How it is written.
+    pub format: Format,
+    /// The text that safetensors keeps beside the tensors; of several shards, what the first says.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// How weights are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// <https://huggingface.co/docs/safetensors>
+    Safetensors,
+    /// `torch.save` since PyTorch 1.6: a pickle and its storages in a zip archive.
+    TorchZip,
+    /// `torch.save` before, and still with `_use_new_zipfile_serialization=False`: pickles, then storages.
+    TorchLegacy,
+}
