@@ -133,24 +133,56 @@ impl ParamStore {
     /// Names that are missing, unexpected or have another shape: one error lists them all, with
     /// the nearest name where there is one, and nothing is changed.
     pub fn load(&self, tensors: &HashMap<String, Tensor>) -> Result<()> {
-        let own = self.select(|_| true);
-        let problems = differences(&own, tensors);
+        self.load_present(tensors, |_| false).map(drop)
+    }
+
+    /// [`Self::load`], but a tensor whose name `may_miss` accepts may be missing. Returns the names of those
+    /// that are and so keep their values, in order of creation.
+    ///
+    /// # Shapes
+    /// Each tensor must have the shape of the one it replaces.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`].
+    pub fn load_present(
+        &self,
+        tensors: &HashMap<String, Tensor>,
+        may_miss: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>> {
+        let problems = self.differences(tensors, may_miss);
         if !problems.is_empty() {
             bail!(
                 "the weights don't fit the model:\n  {}",
                 problems.join("\n  ")
             )
         }
+        let (given, kept): (Vec<_>, Vec<_>) = self
+            .select(|_| true)
+            .into_iter()
+            .partition(|(name, _)| tensors.contains_key(name));
         // All are copied before the first is set: they may be this store's own tensors.
-        let mut values = Vec::with_capacity(own.len());
-        for (name, var) in &own {
+        let mut values = Vec::with_capacity(given.len());
+        for (name, var) in &given {
             let value = tensors[name].to_device(var.device())?;
             values.push(value.to_dtype(var.dtype())?.copy()?);
         }
-        for ((_, var), value) in own.iter().zip(&values) {
+        for ((_, var), value) in given.iter().zip(&values) {
             var.set(value)?;
         }
-        Ok(())
+        Ok(kept.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// One line for every tensor that is missing (and may not be), unexpected or of another shape, with the
+    /// nearest name where there is one: what [`Self::load`] refuses.
+    ///
+    /// # Shapes
+    /// Any: they are compared.
+    pub fn differences(
+        &self,
+        tensors: &HashMap<String, Tensor>,
+        may_miss: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        differences(&self.select(|_| true), tensors, may_miss)
     }
 
     fn select(&self, keep: impl Fn(&str) -> bool) -> Vec<(String, Var)> {
@@ -255,7 +287,11 @@ fn draw(shape: &Shape, init: Init, seed: u64) -> Vec<f64> {
 }
 
 /// One line for every tensor that is missing, unexpected or has the wrong shape.
-fn differences(own: &[(String, Var)], given: &HashMap<String, Tensor>) -> Vec<String> {
+fn differences(
+    own: &[(String, Var)],
+    given: &HashMap<String, Tensor>,
+    may_miss: impl Fn(&str) -> bool,
+) -> Vec<String> {
     let own_shapes: HashMap<&str, &[usize]> = own
         .iter()
         .map(|(name, var)| (name.as_str(), var.dims()))
@@ -269,7 +305,7 @@ fn differences(own: &[(String, Var)], given: &HashMap<String, Tensor>) -> Vec<St
     let missing: Vec<&str> = own
         .iter()
         .map(|(name, _)| name.as_str())
-        .filter(|&n| !given.contains_key(n))
+        .filter(|&name| !given.contains_key(name) && !may_miss(name))
         .collect();
 
     let mut lines = Vec::new();

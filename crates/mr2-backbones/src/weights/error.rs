@@ -83,18 +83,6 @@ pub enum Error {
         /// One line for each tensor that is missing, unexpected, of another shape or not finite.
         problems: Vec<String>,
     },
-    /// A pattern for what may be missing fits no parameter of the model.
-    #[error(
-        "no parameter of the model is called {pattern:?}{hint}. Names are like {example}; * stands for any characters"
-    )]
-    Pattern {
-        /// The pattern.
-        pattern: String,
-        /// The nearest name, if one is near.
-        hint: String,
-        /// A name of the model.
-        example: String,
-    },
     /// Candle refused.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -109,6 +97,15 @@ impl Error {
     pub(super) fn format(path: &Path, reason: impl ToString) -> Self {
         let (path, reason) = (path.to_path_buf(), reason.to_string());
         Error::Format { path, reason }
+    }
+
+    /// A fault in the pickle that begins at byte `start`.
+    pub(super) fn pickle(path: &Path, start: usize, fault: mr2_pickle::Fault) -> Self {
+        Error::Pickle {
+            path: path.to_path_buf(),
+            offset: start + fault.offset,
+            reason: fault.reason,
+        }
     }
 
     pub(super) fn tensor(path: &Path, name: &str, reason: impl ToString) -> Self {

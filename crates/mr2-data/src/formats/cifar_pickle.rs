@@ -3,12 +3,13 @@
 //! files, or straight from the `.tar.gz` of the release.
 
 use super::npy::Integer;
-use super::pickle::{Fault, Pickle, Value};
+use super::pickled_array::{Array, NAMES};
 use super::{Part, class_labels, interleave_planes};
 use crate::error::{Error, Result};
 use crate::files::{Files, MAX_BYTES, read_up_to};
 use crate::source::Source;
 use flate2::bufread::MultiGzDecoder;
+use mr2_pickle::{Fault, Pickle, Value};
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -185,7 +186,7 @@ fn read_batch(
             reason,
         })
     };
-    let pickle = Pickle::read(bytes).map_err(fault)?;
+    let pickle = Pickle::read(bytes, NAMES).map_err(fault)?;
     let Some(Value::List(items)) = pickle.key(label_key) else {
         return Err(wrong(format!(
             "there is no list of numbers under {label_key:?}"
@@ -198,10 +199,11 @@ fn read_batch(
         ))),
     };
     let labels = items.iter().map(label).collect::<Result<Vec<_>>>()?;
-    let Some(Value::Array(Some(array))) = pickle.key("data") else {
+    let data = pickle.key("data").unwrap_or(&Value::None);
+    let Some(array) = Array::read(&pickle, data).map_err(fault)? else {
         return Err(wrong("there is no array under \"data\"".to_string()));
     };
-    let data = pickle.bytes(array.data).unwrap_or_default();
+    let data = array.data.as_ref();
     let expected = labels.len().checked_mul(columns);
     if array.element != Integer::U8
         || array.shape != [labels.len(), columns]

@@ -1,10 +1,10 @@
 //! Files that hold nothing but labels: text, a NumPy array, or the files of CIFAR-N.
 
 use super::npy;
-use super::pickle::{Fault, Pickle, Value};
-use super::stored_zip;
+use super::pickled_array::{Array, NAMES};
 use crate::error::{Error, Result};
 use crate::files::read_file;
+use mr2_pickle::{Archive, Fault, Pickle};
 use std::path::Path;
 
 /// The largest file of labels. ImageNet's as text takes 5 MB.
@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<i64>> {
         path: path.to_path_buf(),
         reason,
     };
-    if stored_zip::is_zip(&bytes) {
+    if Archive::is_zip(&bytes) {
         let reason = "it is a zip archive, as torch.save writes; for a file of CIFAR-N write \
                       { kind = \"cifar_n\", path = ..., key = ... }";
         return Err(wrong(reason.to_string()));
@@ -63,20 +63,33 @@ pub(crate) struct CifarN {
 /// archive that compresses nothing. No code of the pickle is run.
 pub(crate) fn read_cifar_n(path: &Path, key: &str) -> Result<CifarN> {
     let bytes = read_file(path, MAX_LABEL_BYTES)?;
-    let pickled = stored_zip::member(&bytes, "data.pkl").map_err(|reason| Error::Labels {
+    let pickled = pickle_of(&bytes).map_err(|reason| Error::Labels {
         path: path.to_path_buf(),
         reason: format!("{reason}. Expected CIFAR-10_human.pt or CIFAR-100_human.pt of CIFAR-N"),
     })?;
-    let pickle = Pickle::read(pickled).map_err(|Fault { offset, reason }| Error::Pickle {
-        path: path.to_path_buf(),
-        offset,
-        reason,
-    })?;
+    let pickle = Pickle::read(pickled, NAMES).map_err(|fault| damaged(path, fault))?;
     let labels = |key| array(path, &pickle, key);
     Ok(CifarN {
         labels: labels(key)?,
         clean: labels("clean_label")?,
     })
+}
+
+/// The pickle that `torch.save` puts beside the storages, of which these files have none.
+fn pickle_of(archive: &[u8]) -> std::result::Result<&[u8], String> {
+    let archive = Archive::open(archive)?;
+    let absent = || "it has no data.pkl".to_string();
+    let name = archive.names().find(|name| name.ends_with("data.pkl"));
+    archive.member(name.ok_or_else(absent)?)?.ok_or_else(absent)
+}
+
+fn damaged(path: &Path, Fault { offset, reason }: Fault) -> Error {
+    let path = path.to_path_buf();
+    Error::Pickle {
+        path,
+        offset,
+        reason,
+    }
 }
 
 fn array(path: &Path, pickle: &Pickle, key: &str) -> Result<Vec<i64>> {
@@ -88,13 +101,11 @@ fn array(path: &Path, pickle: &Pickle, key: &str) -> Result<Vec<i64>> {
         let keys = pickle.keys().join(", ");
         return Err(wrong(format!("it has no `{key}`; valid: {keys}")));
     };
-    let Value::Array(Some(array)) = value else {
+    let array = Array::read(pickle, value).map_err(|fault| damaged(path, fault))?;
+    let Some(array) = array else {
         return Err(wrong(format!("`{key}` is no array")));
     };
-    let numbers = pickle
-        .bytes(array.data)
-        .and_then(|data| array.element.numbers(data));
-    match numbers {
+    match array.element.numbers(&array.data) {
         Some(numbers) if array.shape == [numbers.len()] => Ok(numbers),
         _ => Err(wrong(format!(
             "`{key}` has shape {:?}, expected one dimension and its numbers",

@@ -10,8 +10,7 @@ pub(crate) mod image_folder;
 pub(crate) mod label_file;
 pub(crate) mod npy;
 pub(crate) mod parquet_pages;
-pub(crate) mod pickle;
-pub(crate) mod stored_zip;
+pub(crate) mod pickled_array;
 
 use crate::error::{Error, Result};
 use crate::source::Source;

@@ -396,7 +396,7 @@ fn pickles_that_are_no_batch_of_cifar_are_refused() {
         Some(b"i"),
         "odd",
         "labels",
-        "opcode 0x69 is not one that CIFAR's files use (at byte 1)",
+        "opcode 0x69 is not one that is read (at byte 1)",
     );
     check(
         Some(b"."),

@@ -1,0 +1,364 @@
+//! The object that `torch.save` pickles: what it may name, and the tensors in it.
+
+use std::path::Path;
+
+use candle_core::{DType, Tensor};
+use mr2_pickle::{Call, Fault, Id, Name, Pickle, Value};
+
+use super::elements::{Element, Strided, count};
+use crate::weights::{Error, Result, Tensors};
+
+/// All that a pickle may name. Of these, tensors, parameters and dictionaries are understood; the rest is what
+/// training scripts save beside them, and is passed over.
+pub(super) const NAMES: &[Name] = &[
+    name("torch._utils", "_rebuild_tensor_v2"),
+    name("torch._utils", "_rebuild_tensor"),
+    name("torch._utils", "_rebuild_parameter"),
+    name("torch", "FloatStorage"),
+    name("torch", "DoubleStorage"),
+    name("torch", "HalfStorage"),
+    name("torch", "BFloat16Storage"),
+    name("torch", "ByteStorage"),
+    name("torch", "CharStorage"),
+    name("torch", "BoolStorage"),
+    name("torch", "ShortStorage"),
+    name("torch", "IntStorage"),
+    name("torch", "LongStorage"),
+    name("torch.storage", "UntypedStorage"),
+    name("torch", "Size"),
+    name("torch", "device"),
+    name("collections", "OrderedDict"),
+    name("collections", "defaultdict"),
+    name("collections", "Counter"),
+    name("argparse", "Namespace"),
+    name("pathlib", "PosixPath"),
+    name("__builtin__", "dict"),
+    name("builtins", "dict"),
+    name("__builtin__", "list"),
+    name("builtins", "list"),
+    name("__builtin__", "set"),
+    name("builtins", "set"),
+    name("__builtin__", "frozenset"),
+    name("builtins", "frozenset"),
+    name("__builtin__", "int"),
+    name("builtins", "int"),
+    name("__builtin__", "float"),
+    name("builtins", "float"),
+    name("__builtin__", "bytes"),
+    name("builtins", "bytes"),
+    name("_codecs", "encode"),
+    name("numpy", "dtype"),
+    name("numpy", "ndarray"),
+    name("numpy.core.multiarray", "scalar"),
+    name("numpy._core.multiarray", "scalar"),
+    name("numpy.core.multiarray", "_reconstruct"),
+    name("numpy._core.multiarray", "_reconstruct"),
+];
+
+/// The most that may be looked at. Dictionaries can be shared, so that a small pickle has many ways through it.
+const MAX_VISITS: usize = 1 << 22;
+
+/// The deepest nesting.
+const MAX_DEPTH: usize = 100;
+
+/// What the tensors may take together: so many times the file (they may share storages, and be expanded) and
+/// a little more for small ones.
+const MAX_GROWTH: usize = 4;
+const SPARE_BYTES: usize = 1 << 20;
+
+/// What a tensor takes beside its elements and its name.
+const TENSOR_BYTES: usize = 256;
+
+const fn name(module: &'static str, name: &'static str) -> Name {
+    Name { module, name }
+}
+
+/// A storage as a pickle describes it: `("storage", type, key, device, elements)`, and in old files what part
+/// of it is meant.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StorageRef<'a> {
+    pub key: &'a str,
+    pub element: Element,
+    /// Elements of the whole storage.
+    pub len: usize,
+    /// First element and number of elements of the part.
+    part: Option<(usize, usize)>,
+}
+
+impl<'a> StorageRef<'a> {
+    /// Reads the tuple that identifies a storage.
+    pub fn read(pickle: &Pickle<'a>, id: Id) -> std::result::Result<Self, String> {
+        let (&[tag, class, key, _, len], part) = pickle
+            .tuple(id)
+            .and_then(|parts| parts.split_first_chunk::<5>())
+            .ok_or("a storage that is not described as PyTorch does")?;
+        if pickle.text(tag) != Some("storage") {
+            return Err("a reference to something that is no storage".to_string());
+        }
+        let Value::Name(class) = pickle.get(class) else {
+            return Err("a storage without a type".to_string());
+        };
+        let element = element(class.name).ok_or("a storage of an unknown type")?;
+        let part = match part.first().map(|&id| pickle.get(id)) {
+            None | Some(Value::None) => None,
+            Some(Value::Tuple(view)) => match view[..] {
+                [_, offset, len] => Some((size(pickle, offset)?, size(pickle, len)?)),
+                _ => return Err("a part of a storage that is not (key, start, length)".to_string()),
+            },
+            Some(_) => return Err("a part of a storage that is no tuple".to_string()),
+        };
+        Ok(StorageRef {
+            key: pickle.text(key).ok_or("a storage's key that is no text")?,
+            element,
+            len: size(pickle, len)?,
+            part,
+        })
+    }
+
+    /// Bytes of the whole storage.
+    pub fn bytes(&self) -> Option<usize> {
+        self.len.checked_mul(self.element.size())
+    }
+
+    /// The bytes that are meant, of those of the whole storage.
+    fn part_of<'s>(&self, storage: &'s [u8]) -> Option<&'s [u8]> {
+        let Some((start, len)) = self.part else {
+            return Some(storage);
+        };
+        let size = self.element.size();
+        let (start, len) = (start.checked_mul(size)?, len.checked_mul(size)?);
+        storage.get(start..start.checked_add(len)?)
+    }
+}
+
+fn element(storage: &str) -> Option<Element> {
+    Some(match storage {
+        "FloatStorage" => Element::Same(DType::F32),
+        "DoubleStorage" => Element::Same(DType::F64),
+        "HalfStorage" => Element::Same(DType::F16),
+        "BFloat16Storage" => Element::Same(DType::BF16),
+        "ByteStorage" | "UntypedStorage" => Element::Same(DType::U8),
+        "CharStorage" => Element::I8,
+        "BoolStorage" => Element::Bool,
+        "ShortStorage" => Element::Same(DType::I16),
+        "IntStorage" => Element::Same(DType::I32),
+        "LongStorage" => Element::Same(DType::I64),
+        _ => return None,
+    })
+}
+
+fn size(pickle: &Pickle, id: Id) -> std::result::Result<usize, String> {
+    match pickle.get(id) {
+        Value::Int(size) => usize::try_from(*size).map_err(|_| format!("{size} as a size")),
+        _ => Err("a size that is no number".to_string()),
+    }
+}
+
+/// The bytes of a whole storage.
+pub(super) type Storages<'s> = dyn Fn(&StorageRef) -> std::result::Result<&'s [u8], String> + 's;
+
+/// All tensors of a pickle that begins at byte `start` of a file of `len` bytes.
+pub(super) fn read_tensors<'w>(
+    path: &'w Path,
+    pickle: &'w Pickle<'w>,
+    start: usize,
+    len: usize,
+    storages: &'w Storages<'w>,
+) -> Result<Tensors> {
+    let mut walk = Walk {
+        path,
+        pickle,
+        start,
+        storages,
+        tensors: Tensors::new(),
+        name: Vec::new(),
+        visits: 0,
+        bytes_left: len.saturating_mul(MAX_GROWTH).saturating_add(SPARE_BYTES),
+    };
+    walk.visit(pickle.root())?;
+    Ok(walk.tensors)
+}
+
+/// A way through everything that a pickle holds.
+struct Walk<'w> {
+    path: &'w Path,
+    pickle: &'w Pickle<'w>,
+    start: usize,
+    storages: &'w Storages<'w>,
+    tensors: Tensors,
+    /// The keys that lead here; `None` for one that is neither text nor a number.
+    name: Vec<Option<String>>,
+    visits: usize,
+    bytes_left: usize,
+}
+
+impl<'w> Walk<'w> {
+    fn visit(&mut self, id: Id) -> Result<()> {
+        self.visits += 1;
+        if self.visits > MAX_VISITS || self.name.len() > MAX_DEPTH {
+            let reason = "it is nested too deep, or the same things are in it again and again";
+            return Err(Error::format(self.path, reason));
+        }
+        let pickle = self.pickle;
+        match pickle.get(id) {
+            Value::Dict(items) => self.items(items),
+            Value::List(items) | Value::Tuple(items) => items
+                .iter()
+                .enumerate()
+                .try_for_each(|(index, &item)| self.under(Some(index.to_string()), item)),
+            Value::Call(call) => self.call(call),
+            _ => Ok(()),
+        }
+    }
+
+    fn items(&mut self, items: &[(Id, Id)]) -> Result<()> {
+        let pickle = self.pickle;
+        items.iter().try_for_each(|&(key, item)| {
+            let key = match pickle.get(key) {
+                Value::Int(number) => Some(number.to_string()),
+                _ => pickle.text(key).map(str::to_string),
+            };
+            self.under(key, item)
+        })
+    }
+
+    fn under(&mut self, key: Option<String>, item: Id) -> Result<()> {
+        // Scalars are most of what there is beside tensors.
+        if !matches!(
+            self.pickle.get(item),
+            Value::Dict(_) | Value::List(_) | Value::Tuple(_) | Value::Call(_)
+        ) {
+            return Ok(());
+        }
+        self.name.push(key);
+        self.visit(item)?;
+        self.name.pop();
+        Ok(())
+    }
+
+    fn call(&mut self, call: &'w Call) -> Result<()> {
+        let pickle = self.pickle;
+        let Value::Name(callee) = pickle.get(call.callee) else {
+            return Ok(());
+        };
+        let arguments = pickle.tuple(call.arguments).unwrap_or_default();
+        match (callee.name, arguments) {
+            ("_rebuild_tensor" | "_rebuild_tensor_v2", &[storage, offset, shape, strides, ..]) => {
+                self.tensor(call, [storage, offset, shape, strides])
+            }
+            ("_rebuild_tensor" | "_rebuild_tensor_v2", _) => {
+                Err(self.fault(call, "a tensor without storage, offset, shape and strides"))
+            }
+            ("_rebuild_parameter", &[data, ..]) => self.visit(data),
+            ("Namespace", _) => call.state.map_or(Ok(()), |state| self.visit(state)),
+            ("OrderedDict" | "defaultdict" | "dict", _) => {
+                // Python 2 hands an OrderedDict its items as a list of pairs.
+                if let Some(Value::List(pairs)) = arguments.first().map(|&id| pickle.get(id)) {
+                    for &pair in pairs {
+                        if let Value::List(pair) | Value::Tuple(pair) = pickle.get(pair)
+                            && let [key, item] = pair[..]
+                        {
+                            self.items(&[(key, item)])?;
+                        }
+                    }
+                }
+                self.items(&call.items)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tensor(&mut self, call: &Call, parts: [Id; 4]) -> Result<()> {
+        let name = self.name.iter().cloned().collect::<Option<Vec<_>>>();
+        let name = name.map(|parts| parts.join(".")).unwrap_or_default();
+        if name.is_empty() {
+            let reason = "a tensor whose name is not text: expected a dictionary of tensors, as \
+                          state_dict() gives";
+            return Err(self.fault(call, reason));
+        }
+        let (element, shape, elements) = self
+            .described(parts)
+            .map_err(|reason| Error::tensor(self.path, &name, reason))?;
+        let bytes = elements
+            .checked_mul(element.element.size())
+            .and_then(|bytes| bytes.checked_add(name.len() + TENSOR_BYTES));
+        let left = bytes.and_then(|bytes| self.bytes_left.checked_sub(bytes));
+        self.bytes_left = left.ok_or_else(|| {
+            let reason = format!("with it the tensors take over {MAX_GROWTH} times the file");
+            Error::tensor(self.path, &name, reason)
+        })?;
+        let tensor = self
+            .made(&element, parts, &shape)
+            .map_err(|reason| Error::tensor(self.path, &name, reason))?;
+        if self.tensors.contains_key(&name) {
+            return Err(Error::tensor(
+                self.path,
+                &name,
+                "two tensors have this name",
+            ));
+        }
+        self.tensors.insert(name, tensor);
+        Ok(())
+    }
+
+    /// Storage, shape and number of elements.
+    fn described(
+        &self,
+        [storage, _, shape, _]: [Id; 4],
+    ) -> std::result::Result<(StorageRef<'w>, Vec<usize>, usize), String> {
+        let Value::Persistent(storage) = self.pickle.get(storage) else {
+            return Err("it has no storage".to_string());
+        };
+        let storage = StorageRef::read(self.pickle, *storage)?;
+        let shape = self.sizes(shape)?;
+        let elements = count(&shape).ok_or_else(|| format!("its shape {shape:?} is too large"))?;
+        Ok((storage, shape, elements))
+    }
+
+    fn made(
+        &self,
+        storage: &StorageRef,
+        [_, offset, _, strides]: [Id; 4],
+        shape: &[usize],
+    ) -> std::result::Result<Tensor, String> {
+        let strides = self.sizes(strides)?;
+        if strides.len() != shape.len() {
+            return Err(format!("it has shape {shape:?} and strides {strides:?}"));
+        }
+        let strided = Strided {
+            offset: size(self.pickle, offset)?,
+            shape,
+            strides: &strides,
+        };
+        let whole = (self.storages)(storage)?;
+        let bytes = storage
+            .part_of(whole)
+            .and_then(|bytes| strided.gather(bytes, storage.element.size()))
+            .ok_or_else(|| format!("shape {shape:?} reaches beyond its storage"))?;
+        let tensor = storage.element.tensor(&bytes, shape);
+        tensor.map_err(|e| e.to_string())
+    }
+
+    /// A tuple of sizes, or `torch.Size` of one.
+    fn sizes(&self, id: Id) -> std::result::Result<Vec<usize>, String> {
+        let pickle = self.pickle;
+        let id = match pickle.get(id) {
+            Value::Call(call) => pickle
+                .tuple(call.arguments)
+                .and_then(|a| a.first().copied()),
+            _ => Some(id),
+        };
+        let sizes = id
+            .and_then(|id| pickle.tuple(id))
+            .ok_or("sizes that are no tuple")?;
+        sizes.iter().map(|&id| size(pickle, id)).collect()
+    }
+
+    fn fault(&self, call: &Call, reason: &str) -> Error {
+        let fault = Fault {
+            offset: call.offset,
+            reason: reason.to_string(),
+        };
+        Error::pickle(self.path, self.start, fault)
+    }
+}
