@@ -73,6 +73,14 @@ def normalisations(tensors):
         record(tensors, case, inputs, out.movedim(-1, 1))
 
 
+def scales(tensors):
+    for sizes in NORMS:
+        case = case_name("layer_scale", sizes)
+        inputs = leaves(case, x=sizes, gamma=sizes[1:2], skip=sizes)
+        out = inputs["skip"] + inputs["gamma"][:, None, None] * inputs["x"]
+        record(tensors, case, inputs, out)
+
+
 def attentions(tensors):
     """Written out, with the order of heads of timm's fused weight."""
     for sizes in ATTENTIONS:
@@ -112,6 +120,7 @@ if __name__ == "__main__":
         "tokens_linear": [lambda tensors: linears(tensors, gelu=False)],
         "tokens_gelu": [lambda tensors: linears(tensors, gelu=True), activations],
         "tokens_norm": [normalisations],
+        "tokens_scale": [scales],
         "tokens_attention": [attentions],
         "tokens_embedding": [embeddings],
     }

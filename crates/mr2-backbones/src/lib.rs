@@ -9,10 +9,10 @@
 //! - [`cifar_resnet`]: ResNet-8 to ResNet-110 for small images, shortcuts A and B.
 //! - [`preact_resnet`]: the same with pre-activation blocks.
 //! - [`wide_resnet`]: WRN-d-k with dropout.
-//! - [`vit`]: Vision Transformers.
+//! - [`vit`]: Vision Transformers, those of MAE, CLIP and DINOv2 among them.
 //! - [`resnet`]: ResNet-18 to ResNet-152 for photographs, as in torchvision.
 //! - [`head`]: the linear and the cosine head.
-//! - [`weights`]: files of pretrained weights, read and loaded strictly.
+//! - [`weights`]: published weights, under whichever names: read, renamed and loaded strictly.
 //!
 //! Any number of input channels will do, and for residual nets any image size: the last feature map is
 //! averaged. A transformer takes the one size that its positions fit ([`Entry::image_size`]).

@@ -8,7 +8,8 @@ use crate::cifar_resnet::{CifarResNet, CifarResNetConfig, Shortcut};
 use crate::head::Head;
 use crate::preact_resnet::{PreActResNet, PreActResNetConfig};
 use crate::resnet::{BlockKind, ResNet, ResNetConfig};
-use crate::vit::{Pooling, Vit, VitConfig};
+use crate::vit::Vit;
+use crate::vit::sizes::{self, VitSize};
 use crate::wide_resnet::{WideResNet, WideResNetConfig};
 
 /// What an architecture leaves open.
@@ -58,10 +59,7 @@ enum Architecture {
         depth: usize,
         widen: usize,
     },
-    Vit {
-        dim: usize,
-        heads: usize,
-    },
+    Vit(VitSize),
     Photo {
         block: BlockKind,
         blocks: [usize; 4],
@@ -124,13 +122,11 @@ const fn wide(name: &'static str, depth: usize, widen: usize, parameters: usize)
     }
 }
 
-/// Image, patch, depth and ratio of the paper's vision transformers of 16 x 16 patches.
+/// Image and patch of the paper's vision transformers that start from nothing here.
 const VIT_IMAGE: usize = 224;
 const VIT_PATCH: usize = 16;
-const VIT_DEPTH: usize = 12;
-const VIT_MLP_RATIO: usize = 4;
 
-const fn vit(name: &'static str, dim: usize, heads: usize, parameters: usize) -> Entry {
+const fn vit(name: &'static str, size: VitSize, parameters: usize) -> Entry {
     Entry {
         name,
         summary: "vision transformer for images of 224 x 224 pixels, patches of 16 x 16",
@@ -139,7 +135,7 @@ const fn vit(name: &'static str, dim: usize, heads: usize, parameters: usize) ->
         has_dropout: false,
         image_size: Some(VIT_IMAGE),
         reduction: VIT_PATCH,
-        architecture: Architecture::Vit { dim, heads },
+        architecture: Architecture::Vit(size),
     }
 }
 
@@ -188,9 +184,9 @@ static ENTRIES: [Entry; 29] = [
     wide("wrn-28-2", 28, 2, 1_467_610),
     wide("wrn-28-10", 28, 10, 36_479_194),
     wide("wrn-40-2", 40, 2, 2_243_546),
-    vit("vit-ti16", 192, 3, 5_526_346),
-    vit("vit-s16", 384, 6, 21_669_514),
-    vit("vit-b16", 768, 12, 85_806_346),
+    vit("vit-ti16", VitSize::Tiny, 5_526_346),
+    vit("vit-s16", VitSize::Small, 21_669_514),
+    vit("vit-b16", VitSize::Base, 85_806_346),
     photo("resnet18", BlockKind::Basic, [2, 2, 2, 2], 11_181_642),
     photo("resnet34", BlockKind::Basic, [3, 4, 6, 3], 21_289_802),
     photo("resnet50", BlockKind::Bottleneck, [3, 4, 6, 3], 23_528_522),
@@ -263,19 +259,7 @@ pub fn build(name: &str, config: &BuildConfig, vb: VarBuilder) -> Result<Box<dyn
             config,
             vb,
         )?),
-        Architecture::Vit { dim, heads } => {
-            let net = VitConfig {
-                image_size: VIT_IMAGE,
-                patch: VIT_PATCH,
-                dim,
-                depth: VIT_DEPTH,
-                heads,
-                mlp_dim: VIT_MLP_RATIO * dim,
-                qkv_bias: true,
-                pooling: Pooling::Class,
-            };
-            Box::new(Vit::new(&net, config, vb)?)
-        }
+        Architecture::Vit(size) => Box::new(Vit::new(&sizes::vit(size, VIT_PATCH), config, vb)?),
         Architecture::Photo { block, blocks } => {
             let net = ResNetConfig {
                 block,

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
+use mr2_backbones::vit::sizes::{VitSize, vit};
 use mr2_backbones::vit::{Pooling, Vit, VitConfig};
 use mr2_backbones::{Backbone, BuildConfig, Head, build, entries};
 use mr2_nn::graph::{Ctx, Mode};
@@ -26,8 +27,8 @@ const SMALL: VitConfig = VitConfig {
     depth: 2,
     heads: 3,
     mlp_dim: 96,
-    qkv_bias: true,
     pooling: Pooling::Class,
+    ..vit(VitSize::Tiny, 4)
 };
 
 const CONFIG: BuildConfig = BuildConfig {

@@ -6,7 +6,9 @@
 //! error whatever is missing, unexpected or of another shape.
 mod error;
 mod fit;
+pub mod keys;
 mod load;
+pub mod positions;
 
 use std::collections::BTreeMap;
 

@@ -17,6 +17,7 @@ pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod exponential;
 pub(crate) mod layer_norm;
+pub(crate) mod layer_scale;
 pub(crate) mod layout;
 pub(crate) mod linear;
 pub(crate) mod machine;

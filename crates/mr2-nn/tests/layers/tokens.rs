@@ -5,7 +5,7 @@ use super::support::*;
 use candle_core::{DType, Tensor, Var};
 use mr2_nn::graph::{Act, Ctx};
 use mr2_nn::layers::{
-    Activation, Attention, Layer, LayerNorm, Linear, TokenEmbedding, TokenEmbeddingInit,
+    Activation, Attention, Layer, LayerNorm, LayerScale, Linear, TokenEmbedding, TokenEmbeddingInit,
 };
 use std::collections::HashMap;
 
@@ -58,6 +58,16 @@ fn layer_norms_equal_pytorchs() {
 }
 
 #[test]
+fn layer_scales_equal_pytorchs() {
+    check_fixture("tokens_scale", |cx, case, vars, dtype| {
+        let (_, s) = parse(case);
+        let scale = LayerScale::new(s[1], 1.0, builder(tensors(vars), dtype))?;
+        let (x, skip) = (cx.enter(&vars["x"])?, cx.enter(&vars["skip"])?);
+        scale.forward_add(cx, &x, &skip)?.to_tensor()
+    });
+}
+
+#[test]
 fn attention_equals_pytorchs() {
     check_fixture("tokens_attention", |cx, case, vars, _| {
         let (kind, s) = parse(case);
@@ -89,6 +99,7 @@ struct Block {
     qkv: Linear,
     proj: Linear,
     fc: Linear,
+    scale: LayerScale,
     heads: usize,
 }
 
@@ -100,6 +111,7 @@ impl Block {
             qkv: Linear::new(dim, 3 * dim, vb.pp("qkv")).unwrap(),
             proj: Linear::new(dim, dim, vb.pp("proj")).unwrap(),
             fc: Linear::new(dim, dim, vb.pp("fc")).unwrap(),
+            scale: LayerScale::new(dim, 0.7, vb.pp("scale")).unwrap(),
             heads,
         }
     }
@@ -112,7 +124,8 @@ impl Block {
         let normal = self.norm.forward(cx, x)?;
         let mixed = attention.forward(cx, &self.qkv.forward(cx, &normal)?)?;
         let y = self.proj.forward_add(cx, &mixed, x)?.add(&normal)?;
-        self.fc.forward_gelu(cx, &y, Activation::Gelu)?.add(&y)
+        let hidden = self.fc.forward_gelu(cx, &y, Activation::Gelu)?;
+        self.scale.forward_add(cx, &hidden, &y)
     }
 }
 
@@ -314,6 +327,23 @@ fn what_does_not_fit_a_transformer_is_named() {
         norm.forward(&cx, &x),
         "the layer takes 3 channels, the input has 4",
     );
+    says(
+        LayerScale::new(0, 1.0, vb.pp("s")),
+        "layer_scale: channels must be at least 1",
+    );
+    says(
+        LayerScale::new(3, f64::NAN, vb.pp("s")),
+        "start must be finite, got NaN",
+    );
+    let scale = LayerScale::new(4, 1.0, vb.pp("s")).unwrap();
+    says(
+        scale.forward_add(&cx, &enter(&[1, 2, 5]), &x),
+        "layer_scale: the layer takes 4 channels, the input has 5",
+    );
+    says(
+        scale.forward_add(&cx, &x, &enter(&[1, 3, 4])),
+        "layer_scale: skip is (1, 4, 1, 3), the input (1, 4, 1, 2)",
+    );
     for heads in [0, 1] {
         let attention = Attention {
             heads,
@@ -346,6 +376,7 @@ fn parameters_of_a_transformer_computed_from_variables_are_refused() {
     let text = "computed from variables";
     says(Linear::new(3, 2, computed("weight", &[2, 3])), text);
     says(LayerNorm::new(3, EPS, computed("weight", &[3])), text);
+    says(LayerScale::new(3, 1.0, computed("gamma", &[3])), text);
     says(
         TokenEmbedding::new(2, 3, CLASS, computed("cls_token", &[1, 1, 3])),
         text,

@@ -14,6 +14,7 @@ pub(crate) mod elementwise;
 pub(crate) mod flash;
 pub(crate) mod gelu;
 pub(crate) mod layer_norm;
+pub(crate) mod layer_scale;
 pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod optim;

@@ -4,8 +4,8 @@ use candle_nn::Init;
 use mr2_nn::graph::Mode;
 use mr2_nn::init::normal;
 use mr2_nn::layers::{
-    Activation, Attention, CosineLinear, Dropout, Layer, LayerNorm, Linear, TokenEmbedding,
-    TokenEmbeddingInit, linear,
+    Activation, Attention, CosineLinear, Dropout, Layer, LayerNorm, LayerScale, Linear,
+    TokenEmbedding, TokenEmbeddingInit, linear,
 };
 
 use super::case::Case;
@@ -113,6 +113,20 @@ fn mixing() -> Vec<Case> {
             [&[2, 20, 5, 7]],
             |vb| LayerNorm::new(20, 1e-6, vb),
             |norm, cx, x| norm.forward(cx, &x[0])?.to_tensor(),
+        ),
+        Case::layer(
+            "layer scale + add",
+            Mode::Train,
+            [TOKENS, TOKENS],
+            |vb| LayerScale::new(48, 0.5, vb),
+            |scale: &LayerScale, cx, x| scale.forward_add(cx, &x[0], &x[1])?.to_tokens(),
+        ),
+        Case::layer(
+            "layer scale + add, 7 features",
+            Mode::Train,
+            [&[2, 17, 7], &[2, 17, 7]],
+            |vb| LayerScale::new(7, 0.5, vb),
+            |scale: &LayerScale, cx, x| scale.forward_add(cx, &x[0], &x[1])?.to_tokens(),
         ),
         attention("attention, 2 heads of 64", Mode::Train, QKV, 2, false),
         attention("attention, causal", Mode::Train, QKV, 2, true),
