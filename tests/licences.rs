@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::support::root;
 
 /// SPDX names of licences that ask for no more than a notice.
-const PERMISSIVE: [&str; 10] = [
+const PERMISSIVE: [&str; 11] = [
     "MIT",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -14,6 +14,8 @@ const PERMISSIVE: [&str; 10] = [
     "ISC",
     "Zlib",
     "CC0-1.0",
+    // Of data (Mozilla's list of root certificates): the text of the licence goes with it, nothing else is asked.
+    "CDLA-Permissive-2.0",
     "Unicode-3.0",
     "Unlicense",
 ];

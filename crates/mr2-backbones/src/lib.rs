@@ -12,7 +12,8 @@
 //! - [`vit`]: Vision Transformers, those of MAE, CLIP and DINOv2 among them.
 //! - [`resnet`]: ResNet-18 to ResNet-152 for photographs, as in torchvision.
 //! - [`head`]: the linear and the cosine head.
-//! - [`weights`]: published weights, under whichever names: read, renamed and loaded strictly.
+//! - [`weights`]: published weights, under whichever names: read, renamed and loaded strictly; with the feature
+//!   `hub`, from the Hugging Face Hub.
 //!
 //! Any number of input channels will do, and for residual nets any image size: the last feature map is
 //! averaged. A transformer takes the one size that its positions fit ([`Entry::image_size`]).

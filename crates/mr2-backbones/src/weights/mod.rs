@@ -6,6 +6,8 @@
 //! error whatever is missing, unexpected or of another shape.
 mod error;
 mod fit;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod keys;
 mod load;
 pub mod positions;
