@@ -9,7 +9,8 @@ use toml::{Table, Value};
 
 use crate::support::{expect, folder, root};
 
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
+    "mr2-pickle",
     "mr2-stats",
     "mr2-loss",
     "mr2-nn",

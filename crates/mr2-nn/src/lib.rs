@@ -110,6 +110,7 @@ pub mod rng;
 pub mod schedule;
 
 mod kernels;
+mod weight_differences;
 
 /// The Candle that this crate was built with.
 pub use candle_core;

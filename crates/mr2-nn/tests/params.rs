@@ -230,6 +230,29 @@ fn loading_sets_every_tensor_through_the_variables_that_layers_hold() {
 }
 
 #[test]
+fn what_may_be_missing_keeps_its_values_and_is_named() {
+    let store = store();
+    let vb = store.var_builder();
+    for name in ["fc.weight", "fc.bias", "conv.weight"] {
+        vb.get_with_hints(2, name, init::ONES).unwrap();
+    }
+    let zeros = Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap();
+    let given = HashMap::from([("conv.weight".to_string(), zeros)]);
+    let head = |name: &str| name.starts_with("fc.");
+    assert_eq!(store.differences(&given, |_| false).len(), 2);
+    assert!(store.differences(&given, head).is_empty());
+    let kept = store.load_present(&given, head).unwrap();
+    assert_eq!(kept, ["fc.weight", "fc.bias"]);
+    let after: Vec<_> = store.tensors().iter().map(|(_, t)| numbers(t)).collect();
+    assert_eq!(after, [[1.0; 2], [1.0; 2], [0.0; 2]]);
+    assert!(
+        store
+            .load_present(&given, |name| name == "fc.bias")
+            .is_err()
+    );
+}
+
+#[test]
 fn one_error_lists_everything_that_doesnt_fit_and_nothing_changes() {
     let store = store();
     let vb = store.var_builder();

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 /// A zip archive that compresses nothing.
+#[derive(Debug)]
 pub struct Archive<'a> {
     bytes: &'a [u8],
     entries: HashMap<&'a [u8], Entry>,
@@ -13,7 +14,7 @@ pub struct Archive<'a> {
 }
 
 /// A member, as the list at the end describes it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Entry {
     method: u64,
     size: u64,

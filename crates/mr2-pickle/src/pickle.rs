@@ -89,26 +89,42 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// What a call of `_codecs.encode` encodes: how Python 3 writes bytes in protocol 2, as the text that they
+    /// are in Latin-1.
+    pub fn encoded(&self, id: Id) -> Option<&'a str> {
+        let Value::Call(call) = self.get(id) else {
+            return None;
+        };
+        match self.get(call.callee) {
+            Value::Name(name) if name.module == "_codecs" && name.name == "encode" => {
+                self.text(*self.tuple(call.arguments)?.first()?)
+            }
+            _ => None,
+        }
+    }
+
+    /// A dictionary's key as text, also where Python 3 has bytes.
+    pub fn key_text(&self, id: Id) -> Option<&'a str> {
+        self.text(id).or_else(|| self.encoded(id))
+    }
+
     /// The keys of the outermost dictionary that are text, in order.
     pub fn keys(&self) -> Vec<&'a str> {
-        let Value::Dict(items) = self.get(self.root) else {
-            return Vec::new();
-        };
-        items
-            .iter()
-            .filter_map(|&(key, _)| self.text(key))
-            .collect()
+        let keys = self.items().iter().map(|&(key, _)| key);
+        keys.filter_map(|key| self.key_text(key)).collect()
     }
 
     /// The value of a key of the outermost dictionary.
     pub fn key(&self, key: &str) -> Option<&Value> {
-        let Value::Dict(items) = self.get(self.root) else {
-            return None;
-        };
-        let found = items
-            .iter()
-            .rev()
-            .find(|&&(k, _)| self.bytes(k) == Some(key.as_bytes()));
+        let mut items = self.items().iter().rev();
+        let found = items.find(|&&(k, _)| self.key_text(k) == Some(key));
         found.map(|&(_, value)| self.get(value))
+    }
+
+    fn items(&self) -> &[(Id, Id)] {
+        match self.get(self.root) {
+            Value::Dict(items) => items,
+            _ => &[],
+        }
     }
 }

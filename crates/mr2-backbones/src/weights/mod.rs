@@ -3,7 +3,33 @@
 //!
 //! [`read`] tells the format from the content: safetensors, or either of PyTorch's two formats, in one file
 //! or in shards. What it gives are the names of the file; [`fit`] puts tensors into a model and names in one
-//! error whatever is missing, unexpected or of another shape.
+//! error whatever is missing, unexpected, of another shape or not finite.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use mr2_backbones::weights::{fit, read};
+//! use mr2_nn::params::ParamStore;
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("model.safetensors");
+//! # let weight = Tensor::ones((2, 3), DType::F16, &Device::Cpu)?;
+//! # candle_core::safetensors::save(&[("model.fc.weight".to_string(), weight)].into(), &path)?;
+//! let file = read(&path)?;
+//! let named = |(name, tensor): (String, Tensor)| {
+//!     let name = name.strip_prefix("model.").unwrap_or(&name).to_string();
+//!     (name, tensor)
+//! };
+//! let tensors = file.tensors.into_iter().map(named).collect();
+//!
+//! let store = ParamStore::new(7, DType::F32, &Device::Cpu);
+//! let layer = store.var_builder().pp("fc");
+//! let weight = layer.get((2, 3), "weight")?;
+//! layer.get(2, "bias")?;
+//! let kept = fit(&store, tensors, &["*.bias".to_string()])?;
+//! assert_eq!(kept, ["fc.bias"]);
+//! assert_eq!(weight.sum_all()?.to_scalar::<f32>()?, 6.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 mod error;
 mod fit;
 #[cfg(feature = "hub")]

@@ -98,7 +98,9 @@ fn array(path: &Path, pickle: &Pickle, key: &str) -> Result<Vec<i64>> {
         reason,
     };
     let Some(value) = pickle.key(key) else {
-        let keys = pickle.keys().join(", ");
+        let shown = |key: &str| key.chars().take(40).collect::<String>();
+        let keys: Vec<_> = pickle.keys().into_iter().take(20).map(shown).collect();
+        let keys = keys.join(", ");
         return Err(wrong(format!("it has no `{key}`; valid: {keys}")));
     };
     let array = Array::read(pickle, value).map_err(|fault| damaged(path, fault))?;

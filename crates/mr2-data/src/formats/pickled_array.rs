@@ -111,22 +111,18 @@ fn element_type(pickle: &Pickle, call: &Call) -> Result<Integer, Fault> {
 
 /// A string, or Unicode to be encoded as Latin-1: how Python 3 writes bytes in protocol 2.
 fn data<'a>(pickle: &Pickle<'a>, array: &Call, id: Id) -> Result<Cow<'a, [u8]>, Fault> {
-    let Value::Call(call) = pickle.get(id) else {
-        let bytes = pickle.bytes(id);
+    if let Some(bytes) = pickle.bytes(id) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    if let Some(text) = pickle.encoded(id) {
+        let byte = |c: char| u8::try_from(u32::from(c)).map_err(|_| format!("{c:?} in Latin-1"));
+        let bytes = text.chars().map(byte).collect::<Result<_, _>>();
         return bytes
-            .map(Cow::Borrowed)
-            .ok_or_else(|| fault(array, "array data that is no string"));
-    };
-    match (called(pickle, call), arguments(pickle, call)) {
-        ("bytes", []) => Ok(Cow::Borrowed(&[])),
-        ("encode", &[text, _]) => {
-            let text = pickle.text(text);
-            let text = text.ok_or_else(|| fault(call, "array data that is no text"))?;
-            let byte =
-                |c: char| u8::try_from(u32::from(c)).map_err(|_| format!("{c:?} in Latin-1"));
-            let bytes = text.chars().map(byte).collect::<Result<_, _>>();
-            bytes.map(Cow::Owned).map_err(|reason| fault(call, &reason))
-        }
-        _ => Err(fault(call, "array data that is no string")),
+            .map(Cow::Owned)
+            .map_err(|reason| fault(array, &reason));
+    }
+    match pickle.get(id) {
+        Value::Call(call) if called(pickle, call) == "bytes" => Ok(Cow::Borrowed(&[])),
+        _ => Err(fault(array, "array data that is no string")),
     }
 }

@@ -5,6 +5,7 @@ mod folder;
 mod map;
 mod objects;
 mod safetensors;
+mod storage;
 mod torch_legacy;
 mod torch_zip;
 

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use mr2_pickle::{Fault, Name, Pickle, Value};
 
-use super::objects::{NAMES, StorageRef, read_tensors};
+use super::objects::{NAMES, read_tensors};
+use super::storage::StorageRef;
 use crate::weights::{Error, Format, Result, WeightFile};
 
 /// 0x1950a86a20f9469cfc6c, the lowest byte first.
