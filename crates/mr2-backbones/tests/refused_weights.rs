@@ -146,6 +146,63 @@ fn an_index_that_does_not_fit_its_shards_is_refused() {
     );
 }
 
+/// The older format of PyTorch with `object` as the pickle that counts, and without storages.
+fn legacy(object: &[u8]) -> Vec<u8> {
+    let magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.";
+    let machine = b"\x80\x02}X\x0d\0\0\0little_endian\x88s.";
+    [magic, &machine[..], object, b"]."].concat()
+}
+
+#[test]
+fn pickles_that_nest_or_repeat_without_end_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("bomb.pth");
+    let check = |object: &[u8], expected: &str| {
+        std::fs::write(&path, legacy(object)).unwrap();
+        let found = message(&path);
+        assert!(found.starts_with(expected), "{found}");
+    };
+    let endless = "it is nested too deep, or the same things are in it again and again";
+    check(b"\x80\x02]q\x00h\x00a.", endless);
+    // A parameter of a parameter of a parameter …
+    let callees = b"h\x00".repeat(100_000);
+    let start = b"\x80\x02ctorch._utils\n_rebuild_parameter\nq\x00";
+    let chain = [start, &callees[..], b")R", &b"\x85R".repeat(99_999), b"."].concat();
+    check(&chain, endless);
+    // Each dictionary holds the one before twice; the first a list of numbers.
+    let mut doubled = [
+        b"\x80\x02](".to_vec(),
+        b"K\x00".repeat(1000),
+        b"eq\x00".to_vec(),
+    ]
+    .concat();
+    for level in 0..60 {
+        doubled.extend([
+            b'}',
+            b'(',
+            b'K',
+            0,
+            b'h',
+            level,
+            b'K',
+            1,
+            b'h',
+            level,
+            b'u',
+            b'q',
+            level + 1,
+        ]);
+    }
+    doubled.push(b'.');
+    check(&doubled, endless);
+    let long = [
+        &b"\x80\x02}X\xe9\x03\0\0"[..],
+        &[b'a'; 1001],
+        &b"ctorch._utils\n_rebuild_tensor\n(NNNNtRs."[..],
+    ];
+    check(&long.concat(), "pickle: a tensor whose name is not text");
+}
+
 #[test]
 fn files_that_are_cut_off_or_damaged_never_panic() {
     let root = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 mod elements;
 mod folder;
 mod map;
+mod names;
 mod objects;
 mod safetensors;
 mod storage;

@@ -1,66 +1,21 @@
-//! The object that `torch.save` pickles: what it may name, and the tensors in it.
+//! The tensors in the object that `torch.save` pickles.
 
 use std::path::Path;
 
 use candle_core::Tensor;
-use mr2_pickle::{Call, Fault, Id, Name, Pickle, Value};
+use mr2_pickle::{Call, Fault, Id, Pickle, Value};
 
 use super::elements::{Strided, count};
 use super::storage::{StorageRef, size};
 use crate::weights::{Error, Result, Tensors};
 
-/// All that a pickle may name. Of these, tensors, parameters and dictionaries are understood; the rest is what
-/// training scripts save beside them, and is passed over.
-pub(super) const NAMES: &[Name] = &[
-    name("torch._utils", "_rebuild_tensor_v2"),
-    name("torch._utils", "_rebuild_tensor"),
-    name("torch._utils", "_rebuild_parameter"),
-    name("torch", "FloatStorage"),
-    name("torch", "DoubleStorage"),
-    name("torch", "HalfStorage"),
-    name("torch", "BFloat16Storage"),
-    name("torch", "ByteStorage"),
-    name("torch", "CharStorage"),
-    name("torch", "BoolStorage"),
-    name("torch", "ShortStorage"),
-    name("torch", "IntStorage"),
-    name("torch", "LongStorage"),
-    name("torch.storage", "UntypedStorage"),
-    name("torch", "Size"),
-    name("torch", "device"),
-    name("collections", "OrderedDict"),
-    name("collections", "defaultdict"),
-    name("collections", "Counter"),
-    name("argparse", "Namespace"),
-    name("pathlib", "PosixPath"),
-    name("__builtin__", "dict"),
-    name("builtins", "dict"),
-    name("__builtin__", "list"),
-    name("builtins", "list"),
-    name("__builtin__", "set"),
-    name("builtins", "set"),
-    name("__builtin__", "frozenset"),
-    name("builtins", "frozenset"),
-    name("__builtin__", "int"),
-    name("builtins", "int"),
-    name("__builtin__", "float"),
-    name("builtins", "float"),
-    name("__builtin__", "bytes"),
-    name("builtins", "bytes"),
-    name("_codecs", "encode"),
-    name("numpy", "dtype"),
-    name("numpy", "ndarray"),
-    name("numpy.core.multiarray", "scalar"),
-    name("numpy._core.multiarray", "scalar"),
-    name("numpy.core.multiarray", "_reconstruct"),
-    name("numpy._core.multiarray", "_reconstruct"),
-];
-
 /// The most that may be looked at. Dictionaries can be shared, so that a small pickle has many ways through it.
 const MAX_VISITS: usize = 1 << 22;
 
-/// The deepest nesting.
+/// The deepest nesting, the longest key and the most dimensions.
 const MAX_DEPTH: usize = 100;
+const MAX_KEY: usize = 1_000;
+const MAX_DIMENSIONS: usize = 64;
 
 /// What the tensors may take together: so many times the file (they may share storages, and be expanded) and
 /// a little more for small ones.
@@ -69,10 +24,6 @@ const SPARE_BYTES: usize = 1 << 20;
 
 /// What a tensor takes beside its elements and its name.
 const TENSOR_BYTES: usize = 256;
-
-const fn name(module: &'static str, name: &'static str) -> Name {
-    Name { module, name }
-}
 
 /// The bytes of a whole storage.
 pub(super) type Storages<'s> = dyn Fn(&StorageRef) -> std::result::Result<&'s [u8], String> + 's;
@@ -93,6 +44,7 @@ pub(super) fn read_tensors<'w>(
         tensors: Tensors::new(),
         name: Vec::new(),
         visits: 0,
+        depth: 0,
         bytes_left: len.saturating_mul(MAX_GROWTH).saturating_add(SPARE_BYTES),
     };
     walk.visit(pickle.root())?;
@@ -106,29 +58,39 @@ struct Walk<'w> {
     start: usize,
     storages: &'w Storages<'w>,
     tensors: Tensors,
-    /// The keys that lead here; `None` for one that is neither text nor a number.
+    /// The keys that lead here; `None` for one that is neither text of a reasonable length nor a number.
     name: Vec<Option<String>>,
     visits: usize,
+    depth: usize,
     bytes_left: usize,
 }
 
 impl<'w> Walk<'w> {
     fn visit(&mut self, id: Id) -> Result<()> {
+        let pickle = self.pickle;
+        self.depth += 1;
+        self.count()?;
+        match pickle.get(id) {
+            Value::Dict(items) => self.items(items),
+            Value::List(items) | Value::Tuple(items) => {
+                let mut items = items.iter().enumerate();
+                items.try_for_each(|(index, &item)| self.under(Some(index.to_string()), item))
+            }
+            Value::Call(call) => self.call(call),
+            _ => Ok(()),
+        }?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Counts whatever is looked at.
+    fn count(&mut self) -> Result<()> {
         self.visits += 1;
-        if self.visits > MAX_VISITS || self.name.len() > MAX_DEPTH {
+        if self.visits > MAX_VISITS || self.depth > MAX_DEPTH {
             let reason = "it is nested too deep, or the same things are in it again and again";
             return Err(Error::format(self.path, reason));
         }
-        let pickle = self.pickle;
-        match pickle.get(id) {
-            Value::Dict(items) => self.items(items),
-            Value::List(items) | Value::Tuple(items) => items
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, &item)| self.under(Some(index.to_string()), item)),
-            Value::Call(call) => self.call(call),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn items(&mut self, items: &[(Id, Id)]) -> Result<()> {
@@ -136,13 +98,17 @@ impl<'w> Walk<'w> {
         items.iter().try_for_each(|&(key, item)| {
             let key = match pickle.get(key) {
                 Value::Int(number) => Some(number.to_string()),
-                _ => pickle.key_text(key).map(str::to_string),
+                _ => {
+                    let text = pickle.key_text(key).filter(|text| text.len() <= MAX_KEY);
+                    text.map(str::to_string)
+                }
             };
             self.under(key, item)
         })
     }
 
     fn under(&mut self, key: Option<String>, item: Id) -> Result<()> {
+        self.count()?;
         // Scalars are most of what there is beside tensors.
         if !matches!(
             self.pickle.get(item),
@@ -175,6 +141,7 @@ impl<'w> Walk<'w> {
                 // Python 2 hands an OrderedDict its items as a list of pairs.
                 if let Some(Value::List(pairs)) = arguments.first().map(|&id| pickle.get(id)) {
                     for &pair in pairs {
+                        self.count()?;
                         if let Value::List(pair) | Value::Tuple(pair) = pickle.get(pair)
                             && let [key, item] = pair[..]
                         {
@@ -271,6 +238,9 @@ impl<'w> Walk<'w> {
         let sizes = id
             .and_then(|id| pickle.tuple(id))
             .ok_or("sizes that are no tuple")?;
+        if sizes.len() > MAX_DIMENSIONS {
+            return Err(format!("it has {} dimensions", sizes.len()));
+        }
         sizes.iter().map(|&id| size(pickle, id)).collect()
     }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use mr2_pickle::{Fault, Name, Pickle, Value};
 
-use super::objects::{NAMES, read_tensors};
+use super::names::NAMES;
+use super::objects::read_tensors;
 use super::storage::StorageRef;
 use crate::weights::{Error, Format, Result, WeightFile};
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use mr2_pickle::{Archive, Pickle};
 
-use super::objects::{NAMES, read_tensors};
+use super::names::NAMES;
+use super::objects::read_tensors;
 use super::storage::StorageRef;
 use crate::weights::{Error, Format, Result, WeightFile};
 
