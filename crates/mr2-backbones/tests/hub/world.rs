@@ -165,6 +165,10 @@ fn resolve(state: &State, cdn: &str, request: &Request) -> Reply {
         let list = r#"{"siblings":[{"rfilename":"README.md"},{"rfilename":"model.safetensors"},{"rfilename":"sub/config.json"}]}"#;
         return Reply::new(200, list);
     }
+    if let Some(rest) = request.path.strip_prefix("/old/name/") {
+        let moved = Reply::new(307, "").with("Location", format!("/a/b/{rest}"));
+        return moved.with("X-Repo-Commit", SECOND);
+    }
     let Some(rest) = request.path.strip_prefix("/a/b/resolve/") else {
         return not_found("RepoNotFound");
     };

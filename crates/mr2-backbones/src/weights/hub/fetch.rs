@@ -10,6 +10,7 @@ use super::client::{Client, Reply, Trouble};
 use super::digest::{Kind, Sums, sums};
 use super::error::{Error, Result, io};
 use super::protocol::{Asked, open};
+use super::room::{full, room};
 use super::{Pin, Progress};
 
 /// Bytes that are read at once.
@@ -32,6 +33,12 @@ struct Wrong {
 }
 
 impl Wanted<'_> {
+    /// Bytes that are still to come, for a message.
+    fn left(&self, have: u64) -> u64 {
+        self.size
+            .map_or(CHUNK as u64, |size| size.saturating_sub(have))
+    }
+
     fn wrong(&self, found: &Sums) -> Option<Wrong> {
         let differs = |what, expected: &str, found: &str| {
             (expected != found).then(|| Wrong {
@@ -204,14 +211,14 @@ fn receive(
             )));
         }
         file.write_all(&buffer[..read])
-            .map_err(|error| full(wanted, part, have, error))?;
+            .map_err(|error| full(&wanted.asked.name(), part, wanted.left(have), error))?;
         progress(Progress::Fetched {
             bytes: have,
             total: wanted.size,
         });
     };
     file.sync_all()
-        .map_err(|error| full(wanted, part, have, error))?;
+        .map_err(|error| full(&wanted.asked.name(), part, wanted.left(have), error))?;
     match (trouble, wanted.size) {
         (Some(why), _) => Err(Trouble::passing(why)),
         (None, Some(size)) if have < size => {
@@ -262,48 +269,4 @@ fn truncate(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn full(wanted: &Wanted<'_>, part: &Path, have: u64, error: std::io::Error) -> Error {
-    let no_room = [
-        ErrorKind::StorageFull,
-        ErrorKind::QuotaExceeded,
-        ErrorKind::FileTooLarge,
-    ];
-    match no_room.contains(&error.kind()) {
-        true => Error::DiskFull {
-            id: wanted.asked.name(),
-            path: part.to_path_buf(),
-            needed: wanted
-                .size
-                .map_or(CHUNK as u64, |size| size.saturating_sub(have)),
-            free: format!(" ({error})"),
-        },
-        false => io(part, "can't be written")(error),
-    }
-}
-
-/// Refuses to begin what the disk has no room for.
-#[cfg(unix)]
-fn room(id: &str, part: &Path, needed: u64) -> Result<()> {
-    let folder = part.parent().unwrap_or(part);
-    // A file system that doesn't say is found full when it is.
-    let Ok(about) = rustix::fs::statvfs(folder) else {
-        return Ok(());
-    };
-    let free = about.f_bavail.saturating_mul(about.f_frsize);
-    match needed > free {
-        true => Err(Error::DiskFull {
-            id: id.to_string(),
-            path: part.to_path_buf(),
-            needed,
-            free: format!(", {free} are free"),
-        }),
-        false => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-fn room(_id: &str, _part: &Path, _needed: u64) -> Result<()> {
-    Ok(())
 }

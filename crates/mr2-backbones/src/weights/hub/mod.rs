@@ -45,6 +45,7 @@ mod pin;
 mod progress;
 mod protocol;
 mod record;
+mod room;
 mod verify;
 
 pub use access::{Hub, HubFile};
