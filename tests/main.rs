@@ -21,3 +21,5 @@ mod terminal; // a bar, warnings and colours on a terminal
 mod tidy; // dependency arrows, links, file heads, experiment files
 mod train; // one run through the command line: signals, kills, resuming, errors
 mod tune; // settings chosen on validation images, stage by stage
+#[cfg(all(unix, feature = "hub"))]
+mod weights; // files of the Hub: listed, found, verified, offline

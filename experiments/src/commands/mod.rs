@@ -15,6 +15,8 @@ pub mod presets;
 pub mod report;
 pub mod train;
 pub mod tune;
+#[cfg(feature = "hub")]
+pub mod weights;
 
 /// Measure and reduce class-wise accuracy disparity in image classifiers.
 #[derive(Parser)]
@@ -58,6 +60,9 @@ enum Command {
     Data(data::Args),
     /// List the backbones.
     Models(models::Args),
+    /// Weights from the Hugging Face Hub: list, find, verify.
+    #[cfg(feature = "hub")]
+    Weights(weights::Args),
     /// List the MR2 presets, or print one as the block to paste into a run file.
     Presets(presets::Args),
     /// Time the MR2 loss, networks and layers.
@@ -82,6 +87,8 @@ pub fn main(out: &mut dyn Write) -> Result<u8> {
         Command::Audit(args) => audit::run(args, &cli.output, out)?,
         Command::Data(args) => data::run(args, &cli.output, out)?,
         Command::Models(args) => models::run(args, &cli.output, out)?,
+        #[cfg(feature = "hub")]
+        Command::Weights(args) => weights::run(args, &cli.output, out)?,
         Command::Presets(args) => presets::run(args, &cli.output, out)?,
         Command::Bench(args) => bench::run(args, &cli.output, out)?,
     }

@@ -63,6 +63,21 @@ fn what_others_put_into_the_cache_is_held_to_the_record_too() {
 }
 
 #[test]
+fn a_file_that_has_lost_its_end_is_noticed() {
+    let world = World::new();
+    let file = world.get(MODEL).unwrap();
+    let blob = std::fs::canonicalize(&file.path).unwrap();
+    std::fs::write(&blob, "short").unwrap();
+    let error = world.failure(MODEL);
+    let part = "has 5 bytes, 1000000 when hf:a/b@main:model.safetensors was fetched";
+    assert!(error.contains(part), "{error}");
+    assert!(error.starts_with(&blob.display().to_string()), "{error}");
+    // Where its size is said, it is fetched anew.
+    std::fs::remove_file(&file.path).unwrap();
+    assert_eq!(world.get(MODEL).unwrap(), file);
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_named() {
     let world = World::new();
     world.get(MODEL).unwrap();

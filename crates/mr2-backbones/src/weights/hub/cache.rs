@@ -103,7 +103,9 @@ impl Cache {
         blob.extend(file.split('/').skip(1).map(|_| ".."));
         blob.push("blobs");
         blob.push(etag);
-        if fs::read_link(&path).is_ok_and(|there| there == blob) {
+        // A cache that others keep may be read-only, and their links absolute.
+        let there = fs::canonicalize(&path).ok();
+        if there.is_some() && there == fs::canonicalize(self.blob(repo, etag)).ok() {
             return Ok(path);
         }
         // Beside and renamed: nobody sees the old link gone and the new one not yet there.

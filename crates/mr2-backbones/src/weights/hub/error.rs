@@ -120,6 +120,18 @@ pub enum Error {
         /// What came.
         found: Box<str>,
     },
+    /// A file of the cache has lost or gained bytes since it was fetched.
+    #[error("{}: has {found} bytes, {expected} when {id} was fetched. Something has damaged it: delete it, and it is fetched anew", path.display())]
+    Damaged {
+        /// What was asked for.
+        id: String,
+        /// The file.
+        path: PathBuf,
+        /// Bytes when it was recorded.
+        expected: u64,
+        /// Bytes now.
+        found: u64,
+    },
     /// The file is not the one that this program's registry names.
     #[error(
         "{id}: {what} is {found}, and the registry of pretrained weights says {expected}. The file on the Hub was replaced or the mirror is stale; to use it all the same, name its revision: hf:ORG/NAME@REVISION:FILE"

@@ -96,7 +96,8 @@ impl Hub {
         );
         let (name, total) = (asked.name(), metadata.size.or(expected.map(|pin| pin.size)));
         let length = |path: &Path| std::fs::metadata(path).map_or(0, |about| about.len());
-        if !blob.is_file() {
+        let whole = || blob.is_file() && total.is_none_or(|total| length(&blob) == total);
+        if !whole() {
             let lock = self.cache.lock(repo, etag);
             let _lock = lock::wait(&lock, &name, self.config.stall_timeout, || {
                 let bytes = length(&part);
@@ -104,7 +105,7 @@ impl Hub {
                 bytes
             })?;
             // Another process may have been quicker.
-            if !blob.is_file() {
+            if !whole() {
                 let wanted = fetch::Wanted {
                     asked: Asked {
                         revision: commit,
@@ -182,6 +183,7 @@ impl Hub {
             Some(pin) => pin.admit(asked, blob.size, &sha256)?,
             None => self.record.admit(
                 &asked.name(),
+                &blob.path,
                 Recorded {
                     commit: blob.commit.clone(),
                     size: blob.size,

@@ -66,23 +66,38 @@ impl Record {
         }
     }
 
-    /// Holds `file` to what is recorded for `id`; records it where nothing is.
+    /// Holds `file`, which lies at `path`, to what is recorded for `id`; records it where nothing is.
     ///
     /// Another commit with the same bytes is no change: the entry moves with it.
-    pub fn admit(&self, id: &str, file: Recorded) -> Result<()> {
+    pub fn admit(&self, id: &str, path: &Path, file: Recorded) -> Result<()> {
         let held = self.read()?.get(id).cloned();
         if held.as_ref() == Some(&file) {
             return Ok(());
         }
-        self.update(|files| match files.get(id) {
+        let added = self.update(|files| match files.get(id) {
             Some(old) if old.sha256 != file.sha256 => {
-                Err(self.changed(id, old, &file.commit, &format!("SHA-256 {}", file.sha256)))
+                let found = format!("SHA-256 {}", file.sha256);
+                Err(self.changed(id, old, &file.commit, &found))
             }
+            Some(old) if old.size != file.size => Err(Error::Damaged {
+                id: id.to_string(),
+                path: fs::canonicalize(path).unwrap_or(path.to_path_buf()),
+                expected: old.size,
+                found: file.size,
+            }),
             _ => {
                 files.insert(id.to_string(), file);
                 Ok(())
             }
-        })
+        });
+        match added {
+            // A cache that others keep.
+            Err(Error::Io { cause, .. }) if held.is_none() && is_read_only(&cause) => {
+                tracing::warn!(record = %self.path.display(), %cause, "{id} can't be recorded: a later change would not be noticed");
+                Ok(())
+            }
+            added => added,
+        }
     }
 
     /// Forgets `id`; returns what was recorded.
@@ -144,4 +159,9 @@ fn write_whole(path: &Path, text: &str) -> Result<()> {
         })
         .and_then(|()| fs::rename(&aside, path))
         .map_err(io(path, "can't be written"))
+}
+
+fn is_read_only(cause: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    [PermissionDenied, ReadOnlyFilesystem].contains(&cause.kind())
 }
