@@ -1,17 +1,30 @@
-//! Encoded images to bytes. The format is told from the content, not from the name: data sets of
-//! this field hold PNG and GIF files that are called `.jpg`.
+//! Encoded images to bytes, as Pillow's `convert("RGB")` (or `"L"`) makes them. The format is told from the
+//! content, not from the name: data sets of this field hold PNG and GIF files that are called `.jpg`.
+//!
+//! Bytes are Pillow's, but for JPEG, whose decoder rounds in other places (up to 2 levels, and 3 where colour is
+//! stored at half the size), lossy WebP, and CMYK in TIFF (1 level). Alpha is dropped, not blended; of an
+//! animation the first frame is taken; CMYK and YCCK in JPEG are taken for inverted, as Adobe writes them; colour
+//! profiles play no part, nor does EXIF rotation, as in torchvision's loaders. 16-bit grey is cut off at 255,
+//! which makes most of such images white: that is what a model sees through Pillow, and it is logged.
+//! Unlike in Pillow, a TIFF with a palette is an error, and so is a JPEG that lacks no more than its end marker.
+
+mod gif;
+mod jpeg;
 
 use crate::descriptor::MAX_SIDE;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::source::Image;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+use image::{
+    DynamicImage, GrayAlphaImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader,
+    Limits, RgbImage, RgbaImage,
+};
 use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
 
 /// The largest encoded image that is read.
-const MAX_FILE_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_FILE_BYTES: u64 = 256 << 20;
 /// The most memory that a decoder may take for one image.
 const MAX_DECODED_BYTES: u64 = 512 << 20;
 
@@ -25,12 +38,10 @@ pub(crate) fn bytes(path: &Path, encoded: &[u8], channels: usize) -> Result<Imag
     let mut reader = ImageReader::new(Cursor::new(encoded))
         .with_guessed_format()
         .map_err(|cause| Error::io(path, cause))?;
-    if reader.format().is_none() {
-        return Err(Error::decode(
-            path,
-            "not a PNG, JPEG, GIF, BMP, TIFF or WebP file",
-        ));
-    }
+    let Some(format) = reader.format() else {
+        let reason = "not a PNG, JPEG, GIF, BMP, TIFF or WebP file";
+        return Err(Error::decode(path, reason));
+    };
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE as u32);
     limits.max_image_height = Some(MAX_SIDE as u32);
@@ -51,7 +62,15 @@ pub(crate) fn bytes(path: &Path, encoded: &[u8], channels: usize) -> Result<Imag
             limit: MAX_DECODED_BYTES,
         });
     }
-    let decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    let mut decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    if format == ImageFormat::Jpeg && !jpeg::is_whole(encoded) {
+        let reason = "the JPEG ends before its end marker: the file is cut off";
+        return Err(Error::decode(path, reason));
+    }
+    if format == ImageFormat::Gif {
+        gif::paint_surround(encoded, &mut decoded);
+    }
+    let decoded = to_bytes(path, decoded, is_grey_16_png(encoded));
     let (height, width) = (decoded.height() as usize, decoded.width() as usize);
     if height == 0 || width == 0 {
         return Err(Error::decode(path, "it has no pixels"));
@@ -66,6 +85,53 @@ pub(crate) fn bytes(path: &Path, encoded: &[u8], channels: usize) -> Result<Imag
         width,
         channels,
     })
+}
+
+/// True for a PNG of 16-bit grey, with a transparent grey or without.
+fn is_grey_16_png(encoded: &[u8]) -> bool {
+    const BIT_DEPTH_AND_COLOUR_TYPE: std::ops::Range<usize> = 24..26;
+    encoded.starts_with(b"\x89PNG") && encoded.get(BIT_DEPTH_AND_COLOUR_TYPE) == Some(&[16, 0])
+}
+
+/// To bytes as Pillow: of 16-bit colours the high byte; 16-bit grey (its mode "I;16") is cut off at 255.
+fn to_bytes(path: &Path, decoded: DynamicImage, clips: bool) -> DynamicImage {
+    let high = |words: &[u16]| {
+        words
+            .iter()
+            .map(|word| (word >> 8) as u8)
+            .collect::<Vec<u8>>()
+    };
+    let (width, height) = (decoded.width(), decoded.height());
+    let clipped = |words: &mut dyn Iterator<Item = u16>| {
+        let mut over = 0usize;
+        let bytes = words.map(|word| {
+            over += usize::from(word > 255);
+            word.min(255) as u8
+        });
+        let bytes = bytes.collect();
+        if over > 0 {
+            let path = path.display();
+            tracing::warn!("{path}: {over} pixels of 16-bit grey are over 255 and become white");
+        }
+        GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8)
+    };
+    let converted = match &decoded {
+        DynamicImage::ImageLuma16(image) => clipped(&mut image.iter().copied()),
+        DynamicImage::ImageLumaA16(image) if clips => {
+            clipped(&mut image.iter().copied().step_by(2))
+        }
+        DynamicImage::ImageLumaA16(image) => {
+            GrayAlphaImage::from_raw(width, height, high(image)).map(DynamicImage::ImageLumaA8)
+        }
+        DynamicImage::ImageRgb16(image) => {
+            RgbImage::from_raw(width, height, high(image)).map(DynamicImage::ImageRgb8)
+        }
+        DynamicImage::ImageRgba16(image) => {
+            RgbaImage::from_raw(width, height, high(image)).map(DynamicImage::ImageRgba8)
+        }
+        _ => None,
+    };
+    converted.unwrap_or(decoded)
 }
 
 /// Grey as Pillow's mode "L": ITU-R 601 weights in 16-bit fixed point, rounded.

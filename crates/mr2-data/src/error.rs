@@ -260,6 +260,22 @@ pub enum Error {
         /// The key that asks for it.
         field: &'static str,
     },
+    /// A class has too few images that differ to be in every part.
+    #[error(
+        "{set}: class {class} has {found} different images, expected at least {needed}, one for each \
+         part. Add images to it, leave the class out, or make the parts yourself: folders `train`, \
+         `val` and `test` with class folders in each"
+    )]
+    FewDistinctImages {
+        /// Name of the image set.
+        set: String,
+        /// Name of the class.
+        class: String,
+        /// Its number of images, copies and images of other classes not counted.
+        found: usize,
+        /// The number needed.
+        needed: usize,
+    },
     /// A setting that cannot work.
     #[error("`{field}`: {reason}")]
     Config {

@@ -157,6 +157,15 @@ impl ImageSet {
         by_class
     }
 
+    /// The position of each image in the source.
+    pub(crate) fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Number of images of this part in the data set as released, of which this may be a subset.
     pub(crate) fn released_len(&self) -> usize {
         self.source.len()

@@ -60,17 +60,21 @@
 
 #![deny(missing_docs)]
 
+mod class_folders;
 mod corruptions;
 mod decode;
 mod descriptor;
+mod division;
 mod epoch;
 mod error;
 mod files;
+mod fingerprint;
 mod formats;
 mod image_set;
 mod layouts;
 mod loader;
 mod open;
+mod parallel;
 mod pixel_statistics;
 mod random;
 mod sampler;
@@ -80,11 +84,13 @@ mod validation;
 mod variants;
 
 pub use candle_core;
+pub use class_folders::{BadImages, ClassFolders, Origin, SkippedImage, open_class_folders};
 pub use corruptions::{Corruption, corrupt};
 pub use descriptor::{Checksum, Descriptor, Layout};
 pub use epoch::Epoch;
 pub use error::{Error, Result};
 pub use files::ReadFile;
+pub use fingerprint::Fingerprint;
 pub use formats::image_folder::read_image_folder;
 pub use image_set::{ImageSet, Split};
 pub use loader::{Batch, Loader, LoaderConfig};
@@ -94,8 +100,8 @@ pub use random::Draws;
 pub use sampler::Sampler;
 pub use source::{Image, Source};
 pub use transforms::{
-    AugmentOp, AutoAugment, AutoAugmentPolicy, CropBox, Interpolation, Pipeline, RandAugment,
-    RandomResizedCrop, Transform,
+    AugmentOp, AutoAugment, AutoAugmentPolicy, CropBox, EvaluationGeometry, Interpolation,
+    Pipeline, RandAugment, RandomResizedCrop, Transform, evaluation_transforms,
 };
 pub use validation::{ValidationConfig, carve};
 pub use variants::{TestImages, TrainingImages, TrainingLabels};

@@ -5,7 +5,7 @@ use crate::epoch::{Epoch, Job};
 use crate::error::{Error, Result};
 use crate::image_set::ImageSet;
 use crate::sampler::Sampler;
-use crate::transforms::Pipeline;
+use crate::transforms::{Pipeline, Transform};
 use candle_core::{Device, Tensor};
 use std::sync::Arc;
 
@@ -123,6 +123,11 @@ impl Loader {
     /// The images that batches are made of.
     pub fn set(&self) -> &Arc<ImageSet> {
         &self.recipe.set
+    }
+
+    /// The transforms of every image.
+    pub fn transforms(&self) -> &[Transform] {
+        self.recipe.pipeline.transforms()
     }
 
     /// How batches are made; re-sampling of balanced classes is named by what it comes to, shuffling.

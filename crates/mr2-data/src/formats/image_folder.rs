@@ -145,6 +145,14 @@ fn check_new(folder: &Path, seen: &mut HashMap<PathBuf, PathBuf>) -> Result<()> 
     }
 }
 
+/// True if image files lie in the folder itself.
+pub(crate) fn holds_images(folder: &Path) -> Result<bool> {
+    let entries = entries(folder)?;
+    Ok(entries
+        .iter()
+        .any(|path| !path.is_dir() && is_image_name(path)))
+}
+
 fn is_image_name(path: &Path) -> bool {
     let extension = path
         .extension()

@@ -4,6 +4,7 @@
 mod auto_augment;
 mod canvas;
 mod crop;
+mod evaluation;
 mod flip;
 mod normalize;
 mod ops;
@@ -15,6 +16,7 @@ mod resize;
 
 pub use auto_augment::{AutoAugment, AutoAugmentPolicy};
 pub(crate) use canvas::Canvas;
+pub use evaluation::{EvaluationGeometry, evaluation_transforms};
 pub use ops::AugmentOp;
 pub use pipeline::Pipeline;
 pub use rand_augment::RandAugment;
@@ -61,6 +63,9 @@ pub enum Transform {
     },
     /// A rectangle of random area, shape and place, resized to a square.
     RandomResizedCrop(RandomResizedCrop),
+    /// The same with one draw, which is cut to the image where it doesn't fit, instead of ten tries: the
+    /// cropping of MAE's linear probes (`util/crop.py` of facebookresearch/mae).
+    RandomResizedCropOnce(RandomResizedCrop),
     /// Left and right exchanged with probability `p`.
     HorizontalFlip {
         /// The probability.
@@ -105,6 +110,7 @@ impl Transform {
             Transform::CentreCrop { .. } => "centre_crop",
             Transform::RandomCrop { .. } => "random_crop",
             Transform::RandomResizedCrop(_) => "random_resized_crop",
+            Transform::RandomResizedCropOnce(_) => "random_resized_crop_once",
             Transform::HorizontalFlip { .. } => "horizontal_flip",
             Transform::AutoAugment(_) => "auto_augment",
             Transform::RandAugment(_) => "rand_augment",
@@ -118,6 +124,7 @@ impl Transform {
         match self {
             Transform::RandomCrop { .. }
             | Transform::RandomResizedCrop(_)
+            | Transform::RandomResizedCropOnce(_)
             | Transform::AutoAugment(_)
             | Transform::RandAugment(_) => true,
             Transform::HorizontalFlip { p } => *p > 0.0 && *p < 1.0,
@@ -148,7 +155,9 @@ impl Transform {
             Transform::RandomCrop { size, padding } => {
                 side("random_crop.size", *size).and(within(0, "random_crop.padding", *padding))
             }
-            Transform::RandomResizedCrop(crop) => crop.validate(),
+            Transform::RandomResizedCrop(crop) | Transform::RandomResizedCropOnce(crop) => {
+                crop.validate()
+            }
             Transform::RandAugment(augment) => augment.validate(),
             Transform::Corrupt { severity, .. } => {
                 corruptions::check_severity("corrupt.severity", *severity)
@@ -181,6 +190,7 @@ impl Transform {
             Transform::CentreCrop { size } => crop::centre(canvas, *size),
             Transform::RandomCrop { size, padding } => crop::random(canvas, *size, *padding, draws),
             Transform::RandomResizedCrop(crop) => crop.apply(canvas, draws),
+            Transform::RandomResizedCropOnce(crop) => crop.apply_once(canvas, draws),
             Transform::HorizontalFlip { p } => {
                 if draws.uniform() < *p {
                     flip::horizontal(canvas);

@@ -54,6 +54,33 @@ impl RandomResizedCrop {
         Ok(())
     }
 
+    /// Draws area and shape.
+    fn size(&self, area: f64, uniform: &mut impl FnMut() -> f64) -> (usize, usize) {
+        let [low, high] = self.ratio;
+        let target = area * (self.scale[0] + (self.scale[1] - self.scale[0]) * uniform());
+        let ratio = (low.ln() + (high.ln() - low.ln()) * uniform()).exp();
+        let side = |squared: f64| squared.sqrt().round_ties_even() as usize;
+        (side(target / ratio), side(target * ratio))
+    }
+
+    /// Draws the rectangle of [`super::Transform::RandomResizedCropOnce`]: area and shape once, cut to the
+    /// image, then the place. `uniform` gives four numbers in [0, 1).
+    pub fn crop_box_once(
+        &self,
+        height: usize,
+        width: usize,
+        mut uniform: impl FnMut() -> f64,
+    ) -> CropBox {
+        let (h, w) = self.size((height * width) as f64, &mut uniform);
+        let (h, w) = (h.clamp(1, height), w.clamp(1, width));
+        CropBox {
+            top: (uniform() * (height - h + 1) as f64) as usize,
+            left: (uniform() * (width - w + 1) as f64) as usize,
+            height: h,
+            width: w,
+        }
+    }
+
     /// Draws the rectangle for an image: up to ten tries of area and shape, the place of the first
     /// that fits; else the largest middle rectangle of an allowed shape. `uniform` gives numbers
     /// in [0, 1); two are used for each try and two for the place.
@@ -66,11 +93,7 @@ impl RandomResizedCrop {
         let [low, high] = self.ratio;
         let area = (height * width) as f64;
         for _ in 0..TRIES {
-            let target = area * (self.scale[0] + (self.scale[1] - self.scale[0]) * uniform());
-            let log_ratio = low.ln() + (high.ln() - low.ln()) * uniform();
-            let ratio = log_ratio.exp();
-            let w = (target * ratio).sqrt().round_ties_even() as usize;
-            let h = (target / ratio).sqrt().round_ties_even() as usize;
+            let (h, w) = self.size(area, &mut uniform);
             if (1..=width).contains(&w) && (1..=height).contains(&h) {
                 let top = (uniform() * (height - h + 1) as f64) as usize;
                 let left = (uniform() * (width - w + 1) as f64) as usize;
@@ -105,6 +128,21 @@ impl RandomResizedCrop {
         draws: &mut Draws,
     ) -> std::result::Result<(), String> {
         let part = self.crop_box(canvas.height, canvas.width, || draws.uniform());
+        self.cut(canvas, part);
+        Ok(())
+    }
+
+    pub(crate) fn apply_once(
+        &self,
+        canvas: &mut Canvas,
+        draws: &mut Draws,
+    ) -> std::result::Result<(), String> {
+        let part = self.crop_box_once(canvas.height, canvas.width, || draws.uniform());
+        self.cut(canvas, part);
+        Ok(())
+    }
+
+    fn cut(&self, canvas: &mut Canvas, part: CropBox) {
         crop::window(
             canvas,
             part.top as isize,
@@ -113,6 +151,5 @@ impl RandomResizedCrop {
             part.width,
         );
         resample(canvas, self.size, self.size, self.interpolation);
-        Ok(())
     }
 }
