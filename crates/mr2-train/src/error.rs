@@ -94,6 +94,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Stored features that can't be used.
+    #[error(
+        "{}: not usable features: {reason}; remove the file, or have it computed again",
+        path.display()
+    )]
+    Features {
+        /// The file of the shard.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A configuration value that can't be used.
     #[error("config key `{key}`: {reason}")]
     Config {

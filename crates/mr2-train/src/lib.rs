@@ -10,6 +10,7 @@
 //!   ([`Start::Resume`]) from its newest usable checkpoint, on the CPU to the same bits.
 //! - [`evaluate()`] and [`load_weights`] change nothing of a run. It reads the test part once,
 //!   after training (or records it at each epoch too), and only a validation part can select.
+//! - [`features`] computes what a frozen backbone says of every image once, and keeps it.
 //! - At the end of each epoch an [`EpochRecord`] has accuracy, spread, margin and head norm of
 //!   every class, and the signs that the method fails on this data.
 //!
@@ -45,15 +46,12 @@
 //! let model = mr2_backbones::build("resnet8", &shape, params.var_builder())?;
 //!
 //! let config = TrainConfig {
-//!     seed: 0,
-//!     epochs: 8,
+//!     seed: 0, epochs: 8,
 //!     optimizer: OptimizerConfig::Sgd {
 //!         lr: 0.05, momentum: 0.9, nesterov: true, weight_decay: 5e-4, decay_norm_and_bias: false,
 //!     },
-//!     schedule: ScheduleConfig::Constant {},
-//!     clip: Clip::Off {},
-//!     label_smoothing: 0.0,
-//!     objective: ObjectiveConfig::Erm {},
+//!     schedule: ScheduleConfig::Constant {}, clip: Clip::Off {},
+//!     label_smoothing: 0.0, objective: ObjectiveConfig::Erm {},
 //!     sharpness: Sharpness::Off {},
 //!     checkpoint_every_steps: 100, log_every_steps: 10,
 //!     select: Select::Last, test_every_epoch: false, class_measures: ClassMeasures::Off,
@@ -87,6 +85,7 @@ mod epoch_end;
 pub mod error;
 pub mod evaluate;
 pub mod event;
+pub mod features;
 mod finish;
 mod format_version;
 mod measures;

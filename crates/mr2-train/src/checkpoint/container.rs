@@ -115,7 +115,8 @@ pub(super) fn decode(
     Ok((tensors, header.state))
 }
 
-fn checksum<'a>(
+/// SHA-256, in hexadecimal, over a text and over each tensor's name, type, shape and bytes.
+pub(crate) fn checksum<'a>(
     state: &str,
     tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>,
 ) -> String {
@@ -125,10 +126,12 @@ fn checksum<'a>(
         hash.update(format!("\n{name} {dtype:?} {shape:?} {}\n", bytes.len()));
         hash.update(bytes);
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&hash.finalize())
+}
+
+/// Hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn to_host(tensor: &Tensor) -> candle_core::Result<HostTensor> {

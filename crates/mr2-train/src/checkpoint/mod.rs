@@ -3,4 +3,5 @@
 mod container;
 mod store;
 
+pub(crate) use container::{checksum, hex};
 pub(crate) use store::{FOLDER, Kind, Loaded, best, discard_after, list, newest, read, save};

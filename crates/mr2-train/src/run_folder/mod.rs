@@ -19,7 +19,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use filesystem::{ASIDE, append};
+pub(crate) use filesystem::{ASIDE, append, write_atomically};
 pub use filesystem::{Disk, FileSystem, SyncFile};
 
 use crate::error::{Error, Result};
@@ -105,7 +105,7 @@ impl RunDir {
     }
 
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        filesystem::write_atomically(self.files(), &self.file(name), bytes)
+        write_atomically(self.files(), &self.file(name), bytes)
     }
 
     /// Saves the configuration of a new run.
@@ -135,7 +135,8 @@ impl fmt::Debug for RunDir {
     }
 }
 
-fn lock(folder: &Path) -> Result<File> {
+/// The operating system's lock on a folder, held until the file is dropped.
+pub(crate) fn lock(folder: &Path) -> Result<File> {
     let path = folder.join("lock");
     let mut file = OpenOptions::new()
         .read(true)

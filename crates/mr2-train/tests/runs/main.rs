@@ -22,6 +22,8 @@ mod events;
 mod extra_tests;
 /// Faults of the file system.
 mod faults;
+/// Features that are kept on disk.
+mod features;
 /// What a finished run leaves, and what evaluation and other methods change.
 mod finished;
 /// The folder: lock, configuration, states.
