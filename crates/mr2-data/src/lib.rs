@@ -4,10 +4,13 @@
 //!   reads it from a folder into [`DataSplits`]: training, test and, if asked for, a class-balanced
 //!   validation part carved from training by seed. IDX (MNIST, Fashion-MNIST), CIFAR-10/100
 //!   (binary, Python batches, Hugging Face parquet) and folders of images are read.
+//! - [`open_class_folders`] takes a plain folder of class folders, makes the parts that aren't there by the
+//!   content of the images, and can leave out files that are no images.
 //! - [`DataSplits::with_variants`] makes training images fewer or long-tailed and their labels noisy.
 //! - [`ImageSet`] is one split: labels and images in a fixed order, in memory or in files.
 //! - [`Pipeline`] is a list of [`Transform`]s that do what torchvision's do, AutoAugment and
-//!   RandAugment among them, and of common corruptions ([`Corruption`]).
+//!   RandAugment among them, and of common corruptions ([`Corruption`]); [`evaluation_transforms`] gives
+//!   those of pretrained models. Files decode to Pillow's bytes, JPEG within 3 levels.
 //! - [`Loader`] makes [`Batch`]es ahead in threads. Order and augmentation are functions of (seed,
 //!   epoch, image): any number of threads, and a start in the middle of an epoch, give the same
 //!   bits.

@@ -1,7 +1,7 @@
 //! Damaged files: cut off, with bits flipped, with bytes put in. Reading them may fail or succeed; it
 //! must not panic, and must not take memory that the file does not pay for.
 
-use crate::fixtures::{self, descriptor, idx_layout};
+use crate::fixtures::{self, Fixture, descriptor, idx_layout};
 use mr2_data::{Descriptor, ImageSet, Layout, Source, Split, TrainingLabels, open};
 use proptest::prelude::*;
 use std::path::Path;
@@ -213,6 +213,18 @@ proptest! {
         apply(&mut bytes, &damage);
         let source =
             Source::Encoded { files: vec![bytes], channels: if grey { 1 } else { 3 } };
+        let set = ImageSet::new("x", Split::Test, vec!["a".into()], vec![0], source).unwrap();
+        drop(set.image(0));
+    }
+
+    #[test]
+    fn images_of_every_kind_never_panic(damage in damage(), which in any::<prop::sample::Index>()) {
+        let fixture = Fixture::open("decode.safetensors");
+        let record = fixture.record();
+        let names: Vec<&String> = record["modes"].as_object().unwrap().keys().collect();
+        let (_, mut bytes) = fixture.bytes(&format!("file.{}", which.get(&names)));
+        apply(&mut bytes, &damage);
+        let source = Source::Encoded { files: vec![bytes], channels: 3 };
         let set = ImageSet::new("x", Split::Test, vec!["a".into()], vec![0], source).unwrap();
         drop(set.image(0));
     }

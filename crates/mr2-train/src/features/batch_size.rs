@@ -36,6 +36,17 @@ pub fn images_per_batch(
     1 << fit.ilog2()
 }
 
+/// Bytes of memory that a program may take now, as Linux estimates them; `None` elsewhere. A container's own
+/// limit may be lower.
+pub fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
 /// Rows of a shard of about 64 MiB.
 pub fn images_per_shard(feature_dim: usize, dtype: FeatureType) -> usize {
     (SHARD_BYTES / (feature_dim * dtype.bytes()).max(1)).max(1)

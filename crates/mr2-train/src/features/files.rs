@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 pub struct FeatureFiles {
     folder: PathBuf,
     /// The header of the first shard; the others differ in view and place only.
-    first: Header,
+    first: Box<Header>,
 }
 
 /// The file of a shard of a view, both counted from 0.
@@ -35,6 +35,7 @@ impl FeatureFiles {
             return Err(unusable(&path)("it is not the first shard".into()));
         }
         let folder = folder.to_path_buf();
+        let first = Box::new(first);
         let files = Self { folder, first };
         for view in 0..files.views() {
             for number in 0..files.shards() {

@@ -18,7 +18,7 @@ mod files;
 mod meta;
 mod shard;
 
-pub use batch_size::{images_per_batch, images_per_shard};
+pub use batch_size::{available_memory, images_per_batch, images_per_shard};
 pub use encoder_hash::encoder_hash;
 pub use extract::{Damaged, ExtractConfig, ExtractProgress, Extraction, extract};
 pub use files::FeatureFiles;

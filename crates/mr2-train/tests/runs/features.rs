@@ -15,6 +15,7 @@ use mr2_train::features::{
     Features, encoder_hash, extract,
 };
 use mr2_train::{Error, StopFlag};
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::support::{FEATURES, TinyNet, images};
@@ -298,6 +299,42 @@ fn a_damaged_file_is_named_or_computed_again_and_never_used() {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_file_cut_short_or_with_one_byte_changed_is_never_read(
+        at in any::<prop::sample::Index>(), flip in 1u8..=255, cut in any::<bool>(),
+    ) {
+        let bytes = ONE_SHARD.with(Clone::clone);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("view-000-shard-00000.safetensors");
+        fs::write(&file, &bytes).unwrap();
+        let whole = FeatureFiles::open(folder.path(), None).unwrap();
+        let mut damaged = bytes;
+        let at = at.index(damaged.len());
+        match cut {
+            true => damaged.truncate(at),
+            false => damaged[at] ^= flip,
+        }
+        fs::write(&file, damaged).unwrap();
+        // A space of the header's padding may become another blank, which changes nothing.
+        if let Ok(files) = FeatureFiles::open(folder.path(), None) {
+            prop_assert_eq!(files, whole);
+        }
+    }
+}
+
+thread_local! {
+    /// The only file of a small extraction.
+    static ONE_SHARD: Vec<u8> = {
+        let mut bench = Bench::plain();
+        bench.loader = loader(images(Split::Train, 5), 8, false);
+        bench.finished(Damaged::Refuse);
+        fs::read(bench.shard(0, 0)).unwrap()
+    };
+}
+
 #[test]
 fn a_file_of_something_else_is_never_used() {
     let bench = Bench::plain();
@@ -341,7 +378,7 @@ fn features_of_other_weights_are_never_used_under_the_same_name() {
     let mut other = Bench::plain();
     other.params = ParamStore::new(4, DType::F32, &Device::Cpu);
     other.network = TinyNet::new(&other.params, false).unwrap();
-    std::mem::swap(&mut other.folder, &mut { bench.folder });
+    other.folder = bench.folder;
     let message = other.refused();
     assert!(
         message.contains("it was made by another network: encoder hash"),
