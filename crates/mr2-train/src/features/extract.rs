@@ -201,7 +201,7 @@ impl Work<'_> {
         // The batches begin where they would in a whole epoch; what comes before `first` is dropped.
         let mut before = (first % per_batch) as usize;
         let mut batches = self.loader.epoch(view.into(), (first / per_batch) as usize);
-        let mut rows = self.no_rows();
+        let mut rows = Features::none(self.template.feature_dim as usize);
         for number in shards {
             let header = self.template.at(view, number, self.per_shard);
             while (rows.labels.len() as u64) < header.images {
@@ -224,15 +224,6 @@ impl Work<'_> {
             rows = rest;
         }
         Ok(true)
-    }
-
-    fn no_rows(&self) -> Features {
-        Features {
-            values: Vec::new(),
-            dim: self.template.feature_dim as usize,
-            labels: Vec::new(),
-            indices: Vec::new(),
-        }
     }
 
     /// The features of a batch, row after row, all of them finite as they are stored.
@@ -286,18 +277,6 @@ impl Work<'_> {
         self.done += header.images;
         self.report();
         Ok(())
-    }
-}
-
-impl Features {
-    /// Keeps the first `rows` and returns the others.
-    fn split_off(&mut self, rows: usize) -> Self {
-        Self {
-            values: self.values.split_off(rows * self.dim),
-            dim: self.dim,
-            labels: self.labels.split_off(rows),
-            indices: self.indices.split_off(rows),
-        }
     }
 }
 

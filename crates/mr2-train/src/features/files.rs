@@ -89,23 +89,16 @@ impl FeatureFiles {
         read_as(&path, &wanted)
     }
 
-    /// All features of a view, counted from 0: (images, feature_dim) in order. The whole is in memory twice
-    /// at most for one shard.
+    /// All features of a view, counted from 0: (images, feature_dim) in order.
     ///
     /// # Errors
     /// As [`FeatureFiles::read_shard`].
     pub fn read(&self, view: u32) -> Result<Features> {
-        let dim = self.feature_dim();
-        let mut all = Features {
-            values: Vec::new(),
-            dim,
-            labels: Vec::new(),
-            indices: Vec::new(),
-        };
+        let mut all = Features::none(self.feature_dim());
         for number in 0..self.shards() {
             let shard = self.read_shard(view, number)?;
             if number == 0 {
-                // The first shard vouches for the rest only up to its checksum, so no more than it says fits.
+                // Every shard has a file, so this is no more than the files pay for.
                 let shards = self.shards() as usize;
                 all.values
                     .reserve_exact(shard.values.len().saturating_mul(shards));

@@ -33,6 +33,28 @@ pub struct Features {
     pub indices: Vec<u32>,
 }
 
+impl Features {
+    /// No image.
+    pub(super) fn none(dim: usize) -> Self {
+        Self {
+            values: Vec::new(),
+            dim,
+            labels: Vec::new(),
+            indices: Vec::new(),
+        }
+    }
+
+    /// Keeps the first `rows` and returns the others.
+    pub(super) fn split_off(&mut self, rows: usize) -> Self {
+        Self {
+            values: self.values.split_off(rows * self.dim),
+            dim: self.dim,
+            labels: self.labels.split_off(rows),
+            indices: self.indices.split_off(rows),
+        }
+    }
+}
+
 /// What a shard says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
