@@ -18,18 +18,21 @@
 //!   against the Hub's ETag, and the [`Pin`] if there is one. What is wrong is deleted, a web page is never kept.
 //! - A name that may move (a branch, a tag) means the same bytes for ever: what it was first is recorded beside the
 //!   cache ([`HubConfig::record`]), and another content is [`Error::Changed`] until [`Hub::accept`].
-//! - A whole commit that is here, and a pin, need no network. If the Hub can't be reached, the recorded file does,
-//!   with a warning.
+//! - A whole commit or a pin whose file is here needs no network. If the Hub can't be reached, the recorded file
+//!   does, with a warning.
 //! - A download goes on where it stopped. Of two processes one fetches and the other waits, Python's among them.
 //! - The token goes to the endpoint and to no other host, over plain HTTP to none but this machine.
 //!
 //! # Why a client of our own
-//! By the sources of `hf-hub` 0.5.0 and 1.0.0 (crates.io): neither hashes what it has downloaded, reads
-//! HF_HUB_OFFLINE, or lets a second process wait for a long download (five tries of 1 s; 10 s). 1.0.0 begins
-//! anew after each interruption (huggingface/hf-hub#196), writes a body without a look at its status, and brings
-//! an asynchronous runtime; 0.5.0 doesn't read HF_TOKEN and resumes, but needs `indicatif`, `rand` and `http`
-//! with `native-tls` unless told otherwise. The protocol that we need is two requests, so this is `ureq` 3 with
-//! `rustls`, and the sums of RustCrypto. The tests speak to a server on this machine; they have not reached the real Hub.
+//! By the sources of `hf-hub` 0.5.0 and 1.0.0 (crates.io), neither hashes what it has downloaded, reads
+//! HF_HUB_OFFLINE, or lets a second process wait for a long download (five tries of 1 s; 10 s). 1.0.0 begins anew
+//! after each interruption (huggingface/hf-hub#196), writes a body without a look at its status, and brings an
+//! asynchronous runtime. 0.5.0 resumes, but doesn't read HF_TOKEN and locks other files than Python. What we need
+//! of the protocol is two requests, so this is `ureq` 3 with `rustls` (Mozilla's roots compiled in) and the sums
+//! of RustCrypto.
+//!
+//! The tests speak to a server on this machine, and `tests/reference/hub_cache.py` lets Python read and fill the
+//! same cache; neither has reached the real Hub.
 mod access;
 mod address;
 mod cache;
