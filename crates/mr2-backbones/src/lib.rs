@@ -11,6 +11,9 @@
 //! - [`wide_resnet`]: WRN-d-k with dropout.
 //! - [`vit`]: Vision Transformers, those of MAE, CLIP and DINOv2 among them.
 //! - [`resnet`]: ResNet-18 to ResNet-152 for photographs, as in torchvision.
+//! - [`efficientnet_lite`]: EfficientNet-Lite for photographs.
+//! - [`clip_resnet`]: the residual image towers of CLIP.
+//! - [`weights`]: from published names of weights to ours.
 //! - [`head`]: the linear and the cosine head.
 //! - [`weights`]: published weights, under whichever names: read, renamed and loaded strictly; with the feature
 //!   `hub`, from the Hugging Face Hub.
@@ -48,6 +51,8 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 pub mod cifar_resnet;
+pub mod clip_resnet;
+pub mod efficientnet_lite;
 pub mod head;
 mod parameter_count;
 mod preact_block;

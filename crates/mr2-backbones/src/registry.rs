@@ -5,6 +5,7 @@ use mr2_nn::model::Backbone;
 use serde::{Deserialize, Serialize};
 
 use crate::cifar_resnet::{CifarResNet, CifarResNetConfig, Shortcut};
+use crate::efficientnet_lite::{EfficientNetLite, EfficientNetLiteConfig};
 use crate::head::Head;
 use crate::preact_resnet::{PreActResNet, PreActResNetConfig};
 use crate::resnet::{BlockKind, ResNet, ResNetConfig};
@@ -64,6 +65,7 @@ enum Architecture {
         block: BlockKind,
         blocks: [usize; 4],
     },
+    EfficientNetLite,
 }
 
 const RESNET: &str = "He et al. 2015, arXiv 1512.03385";
@@ -162,7 +164,7 @@ const fn photo(
     }
 }
 
-static ENTRIES: [Entry; 29] = [
+static ENTRIES: [Entry; 30] = [
     resnet("resnet8", 8, Shortcut::A, 75_290),
     resnet("resnet20", 20, Shortcut::A, 269_722),
     resnet("resnet32", 32, Shortcut::A, 464_154),
@@ -202,6 +204,16 @@ static ENTRIES: [Entry; 29] = [
         [3, 8, 36, 3],
         58_164_298,
     ),
+    Entry {
+        name: "efficientnet-lite0",
+        summary: "small net for photographs and small devices",
+        source: "Tan and Le 2019, arXiv 1905.11946",
+        parameters: 3_383_818,
+        has_dropout: false,
+        image_size: None,
+        reduction: PHOTO_REDUCTION,
+        architecture: Architecture::EfficientNetLite,
+    },
 ];
 
 /// All architectures.
@@ -267,6 +279,15 @@ pub fn build(name: &str, config: &BuildConfig, vb: VarBuilder) -> Result<Box<dyn
                 width: 64,
             };
             Box::new(ResNet::new(&net, config, vb)?)
+        }
+        Architecture::EfficientNetLite => {
+            let net = EfficientNetLiteConfig {
+                width: 1.0,
+                depth: 1.0,
+                stem: 32,
+                features: 1280,
+            };
+            Box::new(EfficientNetLite::new(&net, config, vb)?)
         }
     })
 }

@@ -4,7 +4,7 @@ use super::context::Core;
 #[cfg(feature = "cuda")]
 use super::device::DeviceSlot;
 use super::gradient::{Collected, Gradient};
-use crate::kernels::batch_norm::{Affine, Moments};
+use crate::kernels::batch_norm::{Affine, Moments, Rectifier};
 use crate::kernels::batch_norm_gradient::{GradientSums, Mask};
 use crate::kernels::conv::{Behind, ImageGradient};
 use crate::kernels::elementwise::add_assign;
@@ -166,8 +166,8 @@ impl<T: Real> Slot<T> {
             stored,
         } = normalised;
         let mask = match stored.get() {
-            _ if !affine.relu => Mask::None,
-            Some(stored) => Mask::Out(stored),
+            _ if affine.rectifier == Rectifier::None => Mask::None,
+            Some(stored) => Mask::Out(stored, affine.rectifier),
             None => Mask::Recomputed {
                 affine,
                 skip: skip.as_ref().map(|skip| skip.data()),

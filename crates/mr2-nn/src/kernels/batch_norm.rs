@@ -102,13 +102,51 @@ fn add_moments<T: Real, const L: usize>(
     flush(channel, &square, squares);
 }
 
+/// What follows the normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rectifier {
+    None,
+    /// `max(., 0)`.
+    Relu,
+    /// `min(max(., 0), 6)`.
+    Relu6,
+}
+
+/// Where [`Rectifier::Relu6`] ends.
+pub(super) const CEILING: f64 = 6.0;
+
+/// The rectifier by its number, for loops that are compiled for each; NaN stays NaN, as in PyTorch.
+#[inline(always)]
+fn rectify<T: Real, const RECTIFIER: u8>(value: T) -> T {
+    let ceiling = T::from_f64(CEILING);
+    match RECTIFIER {
+        0 => value,
+        2 if value >= ceiling => ceiling,
+        _ => rectified(value),
+    }
+}
+
+/// Calls a function compiled for each combination of skip connection and rectifier.
+macro_rules! for_each_kind {
+    ($skip:expr, $rectifier:expr, $channels:expr, $function:ident($($argument:expr),*)) => {
+        match ($skip, $rectifier) {
+            (false, Rectifier::None) => for_lanes!($channels, $function[false, 0]($($argument),*)),
+            (false, Rectifier::Relu) => for_lanes!($channels, $function[false, 1]($($argument),*)),
+            (false, Rectifier::Relu6) => for_lanes!($channels, $function[false, 2]($($argument),*)),
+            (true, Rectifier::None) => for_lanes!($channels, $function[true, 0]($($argument),*)),
+            (true, Rectifier::Relu) => for_lanes!($channels, $function[true, 1]($($argument),*)),
+            (true, Rectifier::Relu6) => for_lanes!($channels, $function[true, 2]($($argument),*)),
+        }
+    };
+}
+
 /// What is done to each channel: `(x - mean) * scale + shift`, then `+ skip`, then the rectifier.
 #[derive(Clone)]
 pub(crate) struct Affine<T> {
     pub(crate) mean: Vec<T>,
     pub(crate) scale: Vec<T>,
     pub(crate) shift: Vec<T>,
-    pub(crate) relu: bool,
+    pub(crate) rectifier: Rectifier,
 }
 
 /// Applies `affine` to rows of `x`, on the calling thread.
@@ -123,26 +161,20 @@ pub(crate) fn apply<T: Real>(affine: &Affine<T>, x: &[T], skip: Option<&[T]>, ou
     for ((out, x), added) in blocks {
         vectorise(
             #[inline(always)]
-            || match (skip.is_some(), affine.relu) {
-                (false, false) => {
-                    for_lanes!(channels, apply_block[false, false](affine, x, added, out));
-                }
-                (false, true) => {
-                    for_lanes!(channels, apply_block[false, true](affine, x, added, out));
-                }
-                (true, false) => {
-                    for_lanes!(channels, apply_block[true, false](affine, x, added, out));
-                }
-                (true, true) => {
-                    for_lanes!(channels, apply_block[true, true](affine, x, added, out));
-                }
+            || {
+                for_each_kind!(
+                    skip.is_some(),
+                    affine.rectifier,
+                    channels,
+                    apply_block(affine, x, added, out)
+                )
             },
         );
     }
 }
 
 #[inline(always)]
-fn apply_block<T: Real, const L: usize, const SKIP: bool, const RELU: bool>(
+fn apply_block<T: Real, const L: usize, const SKIP: bool, const RECTIFIER: u8>(
     channel: usize,
     affine: &Affine<T>,
     x: &[T],
@@ -160,7 +192,7 @@ fn apply_block<T: Real, const L: usize, const SKIP: bool, const RELU: bool>(
             if SKIP {
                 y += skip[lane];
             }
-            out[lane] = if RELU { rectified(y) } else { y };
+            out[lane] = rectify::<T, RECTIFIER>(y);
         }
     }
 }
@@ -193,36 +225,31 @@ impl<T: Real, const L: usize> Lanes<T, L> {
 pub(crate) fn apply_in_place<T: Real>(affine: &Affine<T>, skip: Option<&[T]>, rows: &mut [T]) {
     let channels = affine.mean.len();
     let block = block_len(channels);
-    match skip {
-        Some(skip) => {
-            for (rows, skip) in rows.chunks_mut(block).zip(skip.chunks(block)) {
-                vectorise(
-                    #[inline(always)]
-                    || {
-                        for_lanes!(channels, in_place_block[true](affine, skip, rows));
-                    },
-                );
-            }
-        }
-        None => {
-            for rows in rows.chunks_mut(block) {
-                vectorise(
-                    #[inline(always)]
-                    || for_lanes!(channels, in_place_block[false](affine, &[], rows)),
-                );
-            }
-        }
+    for (index, rows) in rows.chunks_mut(block).enumerate() {
+        let start = index * block;
+        let skip = skip.map_or(&[][..], |skip| &skip[start..start + rows.len()]);
+        vectorise(
+            #[inline(always)]
+            || {
+                for_each_kind!(
+                    !skip.is_empty(),
+                    affine.rectifier,
+                    channels,
+                    in_place_block(affine, skip, rows)
+                )
+            },
+        );
     }
 }
 
 #[inline(always)]
-fn in_place_block<T: Real, const L: usize, const SKIP: bool>(
+fn in_place_block<T: Real, const L: usize, const SKIP: bool, const RECTIFIER: u8>(
     channel: usize,
     affine: &Affine<T>,
     skip: &[T],
     rows: &mut [T],
 ) {
-    let (channels, relu) = (affine.mean.len(), affine.relu);
+    let channels = affine.mean.len();
     let affine = Lanes::<T, L>::new(affine, channel);
     for (index, row) in rows.chunks_exact_mut(channels).enumerate() {
         let row = &mut row[channel..channel + L];
@@ -232,7 +259,7 @@ fn in_place_block<T: Real, const L: usize, const SKIP: bool>(
         }
         for lane in 0..L {
             let y = affine.value(lane, row[lane]) + skipped[lane];
-            row[lane] = if relu { rectified(y) } else { y };
+            row[lane] = rectify::<T, RECTIFIER>(y);
         }
     }
 }

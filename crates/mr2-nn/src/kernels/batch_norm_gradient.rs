@@ -1,6 +1,6 @@
 //! The two passes of batch normalisation backwards: sums over rows, then the input's gradient.
 
-use super::batch_norm::{Affine, Lanes};
+use super::batch_norm::{Affine, CEILING, Lanes, Rectifier};
 use super::channel_lanes::{block_len, flush, for_lanes, lanes};
 use super::parallel::per_chunk;
 use super::real::Real;
@@ -40,9 +40,9 @@ impl GradientSums {
 pub(crate) enum Mask<'a, T> {
     /// There is none.
     None,
-    /// Where its output is 0.
-    Out(&'a [T]),
-    /// Where the normalised input, plus what skipped it, is not above 0: the output was never stored.
+    /// Where its output is 0, or at its ceiling.
+    Out(&'a [T], Rectifier),
+    /// The same for the normalised input, plus what skipped it: the output was never stored.
     Recomputed {
         affine: &'a Affine<T>,
         skip: Option<&'a [T]>,
@@ -50,11 +50,30 @@ pub(crate) enum Mask<'a, T> {
 }
 
 impl<'a, T> Mask<'a, T> {
+    /// 0 none, 1 by the output, 2 recomputed, 3 recomputed with what skipped.
+    fn kind(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Out(..) => 1,
+            Self::Recomputed { skip: None, .. } => 2,
+            Self::Recomputed { skip: Some(_), .. } => 3,
+        }
+    }
+
+    fn has_ceiling(&self) -> bool {
+        let rectifier = match self {
+            Self::None => return false,
+            Self::Out(_, rectifier) => *rectifier,
+            Self::Recomputed { affine, .. } => affine.rectifier,
+        };
+        rectifier == Rectifier::Relu6
+    }
+
     /// That of a part of the elements.
     pub(crate) fn part(self, range: Range<usize>) -> Self {
         match self {
             Self::None => Self::None,
-            Self::Out(out) => Self::Out(&out[range]),
+            Self::Out(out, rectifier) => Self::Out(&out[range], rectifier),
             Self::Recomputed { affine, skip } => Self::Recomputed {
                 affine,
                 skip: skip.map(|skip| &skip[range]),
@@ -103,27 +122,34 @@ pub(crate) fn add_gradient_sums<T: Real>(
         let mask = mask.part(start..start + x.len());
         vectorise(
             #[inline(always)]
-            || match mask {
-                Mask::None => {
-                    for_lanes!(channels, sum_block[0](x, mean, mask, gradient, sums));
+            || match (mask.kind(), mask.has_ceiling()) {
+                (0, _) => for_lanes!(channels, sum_block[0, false](x, mean, mask, gradient, sums)),
+                (1, false) => {
+                    for_lanes!(channels, sum_block[1, false](x, mean, mask, gradient, sums))
                 }
-                Mask::Out(_) => {
-                    for_lanes!(channels, sum_block[1](x, mean, mask, gradient, sums));
+                (2, false) => {
+                    for_lanes!(channels, sum_block[2, false](x, mean, mask, gradient, sums))
                 }
-                Mask::Recomputed { skip: None, .. } => {
-                    for_lanes!(channels, sum_block[2](x, mean, mask, gradient, sums));
+                (_, false) => {
+                    for_lanes!(channels, sum_block[3, false](x, mean, mask, gradient, sums))
                 }
-                Mask::Recomputed { skip: Some(_), .. } => {
-                    for_lanes!(channels, sum_block[3](x, mean, mask, gradient, sums));
+                (1, true) => {
+                    for_lanes!(channels, sum_block[1, true](x, mean, mask, gradient, sums))
+                }
+                (2, true) => {
+                    for_lanes!(channels, sum_block[2, true](x, mean, mask, gradient, sums))
+                }
+                (_, true) => {
+                    for_lanes!(channels, sum_block[3, true](x, mean, mask, gradient, sums))
                 }
             },
         );
     }
 }
 
-/// `MASK`: 0 none, 1 by the output, 2 recomputed, 3 recomputed with what skipped.
+/// `MASK` as [`Mask::kind`] numbers them; `CEILED` where the rectifier has a ceiling.
 #[inline(always)]
-fn sum_block<T: Real, const L: usize, const MASK: usize>(
+fn sum_block<T: Real, const L: usize, const MASK: usize, const CEILED: bool>(
     channel: usize,
     x: &[T],
     mean: &[T],
@@ -135,7 +161,7 @@ fn sum_block<T: Real, const L: usize, const MASK: usize>(
     let mean = lanes::<T, L>(mean, channel);
     let (by, affine) = match mask {
         Mask::None => (x, None),
-        Mask::Out(out) => (out, None),
+        Mask::Out(out, _) => (out, None),
         Mask::Recomputed { affine, skip } => (skip.unwrap_or(x), Some(affine)),
     };
     let affine = affine.map(|affine| Lanes::<T, L>::new(affine, channel));
@@ -154,7 +180,8 @@ fn sum_block<T: Real, const L: usize, const MASK: usize>(
             };
             let mut kept = gradient[lane];
             if MASK > 0 {
-                kept = if out <= T::zero() { T::zero() } else { kept };
+                let closed = out <= T::zero() || (CEILED && out >= T::from_f64(CEILING));
+                kept = if closed { T::zero() } else { kept };
                 gradient[lane] = kept;
             }
             sum[lane] += kept;

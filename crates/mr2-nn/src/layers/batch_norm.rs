@@ -8,7 +8,7 @@ use super::{Layer, parameter};
 use crate::graph::{
     Act, Content, Core, Ctx, Gradient, InHandle, Node, Normalised, Slot, values_of, with_slot,
 };
-use crate::kernels::batch_norm::{self as kernels, Affine, Moments};
+use crate::kernels::batch_norm::{self as kernels, Affine, Moments, Rectifier};
 use crate::kernels::batch_norm_gradient::{GradientSums, InputGradient, gradient_sums};
 use crate::kernels::pool::PoolBuf;
 use crate::kernels::source::Source;
@@ -78,7 +78,7 @@ impl BatchNorm2d {
     /// # Errors
     /// A number of channels other than the layer's; in training, one value per channel.
     pub fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
-        self.run(cx, x, None, false)
+        self.run(cx, x, None, Rectifier::None)
     }
 
     /// Normalises `x`, then `max(., 0)`.
@@ -86,7 +86,23 @@ impl BatchNorm2d {
     /// # Errors
     /// As [`BatchNorm2d::forward`].
     pub fn forward_relu(&self, cx: &Ctx, x: &Act) -> Result<Act> {
-        self.run(cx, x, None, true)
+        self.run(cx, x, None, Rectifier::Relu)
+    }
+
+    /// Normalises `x`, then `min(max(., 0), 6)`.
+    ///
+    /// # Errors
+    /// As [`BatchNorm2d::forward`].
+    pub fn forward_relu6(&self, cx: &Ctx, x: &Act) -> Result<Act> {
+        self.run(cx, x, None, Rectifier::Relu6)
+    }
+
+    /// Normalises `x`, adds `skip`: the end of an inverted residual block.
+    ///
+    /// # Errors
+    /// As [`BatchNorm2d::forward`]; a `skip` of another shape.
+    pub fn forward_add(&self, cx: &Ctx, x: &Act, skip: &Act) -> Result<Act> {
+        self.run(cx, x, Some(skip), Rectifier::None)
     }
 
     /// Normalises `x`, adds `skip`, then `max(., 0)`: the end of a residual block.
@@ -94,10 +110,16 @@ impl BatchNorm2d {
     /// # Errors
     /// As [`BatchNorm2d::forward`]; a `skip` of another shape.
     pub fn forward_add_relu(&self, cx: &Ctx, x: &Act, skip: &Act) -> Result<Act> {
-        self.run(cx, x, Some(skip), true)
+        self.run(cx, x, Some(skip), Rectifier::Relu)
     }
 
-    pub(super) fn run(&self, cx: &Ctx, x: &Act, skip: Option<&Act>, relu: bool) -> Result<Act> {
+    pub(super) fn run(
+        &self,
+        cx: &Ctx,
+        x: &Act,
+        skip: Option<&Act>,
+        rectifier: Rectifier,
+    ) -> Result<Act> {
         x.check_context(cx)?;
         if let Some(skip) = skip {
             skip.check_context(cx)?;
@@ -125,8 +147,8 @@ impl BatchNorm2d {
         }
         with_slot!(
             x,
-            slot => self.run_slot(x, slot, skip, relu),
-            cuda slot => cuda::run(self, x, slot, skip, relu)
+            slot => self.run_slot(x, slot, skip, rectifier),
+            cuda slot => cuda::run(self, x, slot, skip, rectifier)
         )
     }
 
@@ -135,14 +157,14 @@ impl BatchNorm2d {
         x: &Act,
         slot: &Arc<Slot<T>>,
         skip: Option<&Act>,
-        relu: bool,
+        rectifier: Rectifier,
     ) -> Result<Act> {
         let core = &x.core;
         let moments = match core.is_train() {
             true => self.batch_moments(core, slot)?,
             false => self.running_moments::<T>()?,
         };
-        let (affine, rates) = self.affine::<T>(&moments, relu)?;
+        let (affine, rates) = self.affine::<T>(&moments, rectifier)?;
         let affine = Arc::new(affine);
         let skip_slot = match skip {
             Some(skip) => Some(skip.slot::<T>()?),
@@ -181,7 +203,11 @@ impl BatchNorm2d {
     }
 
     /// What normalisation does to each channel; one over the standard deviations.
-    fn affine<T: InHandle>(&self, moments: &Moments, relu: bool) -> Result<(Affine<T>, Vec<f64>)> {
+    fn affine<T: InHandle>(
+        &self,
+        moments: &Moments,
+        rectifier: Rectifier,
+    ) -> Result<(Affine<T>, Vec<f64>)> {
         let weight = values_of::<T>(&self.weight, "batch_norm weight")?;
         let rates: Vec<f64> = moments
             .variance
@@ -196,14 +222,14 @@ impl BatchNorm2d {
                 .map(|(w, r)| T::from_f64(w.to_f64() * r))
                 .collect(),
             shift: values_of::<T>(&self.bias, "batch_norm bias")?,
-            relu,
+            rectifier,
         };
         Ok((affine, rates))
     }
 
     /// What evaluation does to each channel.
-    pub(super) fn running_affine<T: InHandle>(&self, relu: bool) -> Result<Affine<T>> {
-        Ok(self.affine(&self.running_moments::<T>()?, relu)?.0)
+    pub(super) fn running_affine<T: InHandle>(&self, rectifier: Rectifier) -> Result<Affine<T>> {
+        Ok(self.affine(&self.running_moments::<T>()?, rectifier)?.0)
     }
 
     /// The batch's statistics, which also go into the running ones where the context says so.

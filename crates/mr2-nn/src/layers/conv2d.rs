@@ -43,6 +43,7 @@ pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     config: Conv2dConfig,
+    pads_to_same: bool,
 }
 
 impl Conv2d {
@@ -108,7 +109,17 @@ impl Conv2d {
             weight,
             bias,
             config,
+            pads_to_same: false,
         })
+    }
+
+    /// The layer with TensorFlow's padding SAME in place of the configured one: `size / stride` outputs,
+    /// rounded up, and as many zeros as those need, the odd one behind the image.
+    pub fn padded_to_same(self) -> Self {
+        Self {
+            pads_to_same: true,
+            ..self
+        }
     }
 
     /// The weight, (out_channels, in_channels / groups, kernel, kernel).
@@ -170,18 +181,23 @@ impl Conv2d {
                 x.channels
             );
         }
-        let outputs = |size| window_outputs("conv2d", size, kernel, stride, padding, dilation);
+        let axis = |size| match self.pads_to_same {
+            true => Ok(conv::same_padding(size, kernel, stride, dilation)),
+            false => window_outputs("conv2d", size, kernel, stride, padding, dilation)
+                .map(|outputs| (outputs, padding)),
+        };
+        let ((out_height, rows), (out_width, cols)) = (axis(x.height)?, axis(x.width)?);
         Ok(Geometry {
             batch: x.batch,
             in_channels: x.channels,
             in_height: x.height,
             in_width: x.width,
             out_channels,
-            out_height: outputs(x.height)?,
-            out_width: outputs(x.width)?,
+            out_height,
+            out_width,
             kernel,
             stride,
-            padding,
+            padding: [rows, cols],
             dilation,
             groups,
         })

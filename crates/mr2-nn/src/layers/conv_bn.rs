@@ -2,6 +2,7 @@
 
 use super::{BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Layer};
 use crate::graph::{Act, Ctx, with_slot};
+use crate::kernels::batch_norm::Rectifier;
 use candle_core::{Result, bail};
 use candle_nn::VarBuilder;
 
@@ -65,7 +66,7 @@ impl ConvBn {
     /// # Errors
     /// As [`Conv2d::forward`] and [`BatchNorm2d::forward`].
     pub fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
-        self.run(cx, x, None, false)
+        self.run(cx, x, None, Rectifier::None)
     }
 
     /// Convolution, batch normalisation, `max(., 0)`.
@@ -73,7 +74,23 @@ impl ConvBn {
     /// # Errors
     /// As [`ConvBn::forward`].
     pub fn forward_relu(&self, cx: &Ctx, x: &Act) -> Result<Act> {
-        self.run(cx, x, None, true)
+        self.run(cx, x, None, Rectifier::Relu)
+    }
+
+    /// Convolution, batch normalisation, `min(max(., 0), 6)`.
+    ///
+    /// # Errors
+    /// As [`ConvBn::forward`].
+    pub fn forward_relu6(&self, cx: &Ctx, x: &Act) -> Result<Act> {
+        self.run(cx, x, None, Rectifier::Relu6)
+    }
+
+    /// Convolution, batch normalisation, `+ skip`.
+    ///
+    /// # Errors
+    /// As [`ConvBn::forward`]; a `skip` of another shape than the convolution's output.
+    pub fn forward_add(&self, cx: &Ctx, x: &Act, skip: &Act) -> Result<Act> {
+        self.run(cx, x, Some(skip), Rectifier::None)
     }
 
     /// Convolution, batch normalisation, `+ skip`, `max(., 0)`.
@@ -81,13 +98,13 @@ impl ConvBn {
     /// # Errors
     /// As [`ConvBn::forward`]; a `skip` of another shape than the convolution's output.
     pub fn forward_add_relu(&self, cx: &Ctx, x: &Act, skip: &Act) -> Result<Act> {
-        self.run(cx, x, Some(skip), true)
+        self.run(cx, x, Some(skip), Rectifier::Relu)
     }
 
     /// In evaluation the convolution itself does what batch norm would do, on the CPU.
-    fn run(&self, cx: &Ctx, x: &Act, skip: Option<&Act>, relu: bool) -> Result<Act> {
+    fn run(&self, cx: &Ctx, x: &Act, skip: Option<&Act>, rectifier: Rectifier) -> Result<Act> {
         if cx.is_train() {
-            return self.bn.run(cx, &self.conv.forward(cx, x)?, skip, relu);
+            return self.bn.run(cx, &self.conv.forward(cx, x)?, skip, rectifier);
         }
         x.check_context(cx)?;
         if let Some(skip) = skip {
@@ -96,10 +113,10 @@ impl ConvBn {
         with_slot!(
             x,
             slot => {
-                let affine = self.bn.running_affine(relu)?;
+                let affine = self.bn.running_affine(rectifier)?;
                 self.conv.forward_affine(x, slot, &affine, skip)
             },
-            cuda _slot => self.bn.run(cx, &self.conv.forward(cx, x)?, skip, relu)
+            cuda _slot => self.bn.run(cx, &self.conv.forward(cx, x)?, skip, rectifier)
         )
     }
 }

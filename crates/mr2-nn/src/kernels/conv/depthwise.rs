@@ -1,7 +1,8 @@
 //! Convolution of every channel by itself: a matrix of patches would be a matrix of one column each. Rows of
-//! channels are multiplied tap by tap, while the output's row stays in the first-level cache.
+//! channels are multiplied tap by tap, while sums stay in registers, or a row of them in the first-level cache.
 
 use super::geometry::Geometry;
+use crate::kernels::channel_lanes::lanes;
 use crate::kernels::parallel::per_chunk;
 use crate::kernels::real::Real;
 use crate::kernels::simd::vectorise;
@@ -13,13 +14,15 @@ pub(super) fn suits(g: &Geometry) -> bool {
     g.groups > 1 && g.groups == g.in_channels && g.groups == g.out_channels
 }
 
-/// `out = images * weight`, or added to `out`.
+/// `out = images * weight`, or added to `out`; then `finish`, given the first element of a row and the row, while
+/// that is in the cache.
 pub(super) fn forward<T: Real>(
     g: &Geometry,
     images: &[T],
     weight: &[T],
     out: &mut [T],
     accumulate: bool,
+    finish: impl Fn(usize, &mut [T]) + Sync,
 ) {
     let weight = by_tap(g, weight);
     let row = g.out_width * g.out_channels;
@@ -34,16 +37,85 @@ pub(super) fn forward<T: Real>(
             vectorise(
                 #[inline(always)]
                 || {
-                    for_each_row(g, y, |tap, input, outputs| {
-                        let weight = &weight[tap * g.in_channels..][..g.in_channels];
-                        for (x, from) in outputs.zip(input) {
-                            let out = &mut out[x * g.in_channels..][..g.in_channels];
-                            add_products(out, &image[from..from + g.in_channels], weight);
-                        }
-                    });
+                    for (x, out) in out.chunks_exact_mut(g.out_channels).enumerate() {
+                        add_pixel(g, image, &weight, (y, x), out);
+                    }
                 },
             );
+            finish(index * row, out);
         });
+}
+
+/// Channels whose sums stay in registers together.
+const WIDE: usize = 64;
+const NARROW: usize = 16;
+
+/// Adds what pixel (y, x) of the output sees to `out`.
+#[inline(always)]
+fn add_pixel<T: Real>(
+    g: &Geometry,
+    image: &[T],
+    weight: &[T],
+    (y, x): (usize, usize),
+    out: &mut [T],
+) {
+    let [rows_before, cols_before] = g.padding;
+    let rows = inside(y * g.stride, rows_before, g.in_height, g);
+    let cols = inside(x * g.stride, cols_before, g.in_width, g);
+    let mut channel = 0;
+    while channel < g.in_channels {
+        let place = Place {
+            channel,
+            corner: (y * g.stride, x * g.stride),
+        };
+        channel += match g.in_channels - channel {
+            WIDE.. => add_lanes::<T, WIDE>(g, image, weight, place, [&rows, &cols], out),
+            NARROW.. => add_lanes::<T, NARROW>(g, image, weight, place, [&rows, &cols], out),
+            _ => add_lanes::<T, 1>(g, image, weight, place, [&rows, &cols], out),
+        };
+    }
+}
+
+/// A channel, and the corner of the window on the padded image.
+#[derive(Clone, Copy)]
+struct Place {
+    channel: usize,
+    corner: (usize, usize),
+}
+
+/// Taps of the window from `start` on that fall on `size` pixels behind `before` zeros.
+#[inline(always)]
+fn inside(start: usize, before: usize, size: usize, g: &Geometry) -> Range<usize> {
+    let first = before.saturating_sub(start).div_ceil(g.dilation);
+    let end = (size + before).saturating_sub(start).div_ceil(g.dilation);
+    first..end.min(g.kernel)
+}
+
+#[inline(always)]
+fn add_lanes<T: Real, const L: usize>(
+    g: &Geometry,
+    image: &[T],
+    weight: &[T],
+    place: Place,
+    [rows, cols]: [&Range<usize>; 2],
+    out: &mut [T],
+) -> usize {
+    let Place { channel, corner } = place;
+    let out = &mut out[channel..channel + L];
+    let mut sums = lanes::<T, L>(out, 0);
+    for ky in rows.clone() {
+        let row = corner.0 + ky * g.dilation - g.padding[0];
+        for kx in cols.clone() {
+            let column = corner.1 + kx * g.dilation - g.padding[1];
+            let pixel = lanes::<T, L>(image, (row * g.in_width + column) * g.in_channels + channel);
+            let factor = lanes::<T, L>(weight, (ky * g.kernel + kx) * g.in_channels + channel);
+            for lane in 0..L {
+                sums[lane] += pixel[lane] * factor[lane];
+            }
+        }
+    }
+    out.copy_from_slice(&sums);
+    L
 }
 
 /// Adds the gradient of the images to `image_gradient`.
@@ -132,9 +204,10 @@ fn for_each_row(
     y: usize,
     mut visit: impl FnMut(usize, std::iter::StepBy<std::ops::RangeFrom<usize>>, Range<usize>),
 ) {
+    let [rows_before, cols_before] = g.padding;
     for ky in 0..g.kernel {
         let Some(row) = (y * g.stride + ky * g.dilation)
-            .checked_sub(g.padding)
+            .checked_sub(rows_before)
             .filter(|&row| row < g.in_height)
         else {
             continue;
@@ -142,13 +215,13 @@ fn for_each_row(
         for kx in 0..g.kernel {
             // Column x of the output sees column `x * stride + shift - padding` of the image.
             let shift = kx * g.dilation;
-            let first = g.padding.saturating_sub(shift).div_ceil(g.stride);
-            let end = (g.in_width + g.padding)
+            let first = cols_before.saturating_sub(shift).div_ceil(g.stride);
+            let end = (g.in_width + cols_before)
                 .saturating_sub(shift)
                 .div_ceil(g.stride)
                 .min(g.out_width);
             if first < end {
-                let column = first * g.stride + shift - g.padding;
+                let column = first * g.stride + shift - cols_before;
                 let start = (row * g.in_width + column) * g.in_channels;
                 let step = g.stride * g.in_channels;
                 visit(ky * g.kernel + kx, (start..).step_by(step), first..end);

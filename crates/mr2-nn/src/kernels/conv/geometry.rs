@@ -5,6 +5,19 @@ use std::ops::Range;
 /// Elements of one tile of patches: it stays in the second-level cache between its uses.
 const TILE_ELEMENTS: usize = 1 << 15;
 
+/// Outputs over `size` pixels with TensorFlow's padding SAME, and zeros before them: one output for every
+/// stride, the odd zero behind.
+pub(crate) fn same_padding(
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+) -> (usize, usize) {
+    let outputs = size.div_ceil(stride);
+    let read = (outputs.max(1) - 1) * stride + dilation * (kernel - 1) + 1;
+    (outputs, read.saturating_sub(size) / 2)
+}
+
 /// Sizes of one convolution. Kernels are square; packed weights are stored group by group, each
 /// (kernel, kernel, in, out), so that a product finds its outputs side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +31,8 @@ pub(crate) struct Geometry {
     pub(crate) out_width: usize,
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
-    pub(crate) padding: usize,
+    /// Rows and columns of zeros before the image; behind it there are as many as the last output reads.
+    pub(crate) padding: [usize; 2],
     pub(crate) dilation: usize,
     pub(crate) groups: usize,
 }
@@ -51,6 +65,20 @@ impl Geometry {
         )
     }
 
+    /// Rows and columns of zeros behind the images beyond those before them.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))] // our own kernels need no such number
+    pub(crate) fn more_behind(&self) -> [usize; 2] {
+        let more = |outputs: usize, size: usize, before: usize| {
+            let read = (outputs - 1) * self.stride + self.dilation * (self.kernel - 1) + 1;
+            read.saturating_sub(size + 2 * before)
+        };
+        let [rows, cols] = self.padding;
+        [
+            more(self.out_height, self.in_height, rows),
+            more(self.out_width, self.in_width, cols),
+        ]
+    }
+
     /// Elements of the weight.
     pub(crate) fn weights(&self) -> usize {
         self.out_channels * self.depth()
@@ -58,13 +86,15 @@ impl Geometry {
 
     /// The images themselves are the matrix of patches.
     pub(super) fn is_pointwise(&self) -> bool {
-        self.kernel == 1 && self.stride == 1 && self.padding == 0
+        self.kernel == 1 && self.stride == 1 && self.padding == [0; 2]
     }
 
     /// The convolution of the output's gradient that gives the images' gradient, where there is one:
     /// at stride 1, unless the padding exceeds the kernel's reach.
     pub(super) fn transposed(&self) -> Option<Geometry> {
-        let padding = (self.dilation * (self.kernel - 1)).checked_sub(self.padding)?;
+        let reach = self.dilation * (self.kernel - 1);
+        let [rows, cols] = self.padding;
+        let padding = [reach.checked_sub(rows)?, reach.checked_sub(cols)?];
         (self.stride == 1).then_some(Geometry {
             in_channels: self.out_channels,
             in_height: self.out_height,

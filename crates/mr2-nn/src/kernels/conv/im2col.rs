@@ -52,11 +52,12 @@ impl Pixel {
     #[inline(always)]
     fn is_interior(self, geometry: &Geometry) -> bool {
         let reach = (geometry.kernel - 1) * geometry.dilation;
-        let fits = |out: usize, size: usize| {
+        let fits = |out: usize, size: usize, before: usize| {
             let start = out * geometry.stride;
-            start >= geometry.padding && start - geometry.padding + reach < size
+            start >= before && start - before + reach < size
         };
-        fits(self.y, geometry.in_height) && fits(self.x, geometry.in_width)
+        let [rows, cols] = geometry.padding;
+        fits(self.y, geometry.in_height, rows) && fits(self.x, geometry.in_width, cols)
     }
 }
 
@@ -159,8 +160,8 @@ fn add<T: Real>(target: &mut [T], source: &[T]) {
 #[inline(always)]
 fn for_each_run(g: &Geometry, group: usize, pixel: Pixel, mut visit: impl FnMut(Run)) {
     let channels = g.in_channels / g.groups;
-    let top = (pixel.y * g.stride) as isize - g.padding as isize;
-    let left = (pixel.x * g.stride) as isize - g.padding as isize;
+    let top = (pixel.y * g.stride) as isize - g.padding[0] as isize;
+    let left = (pixel.x * g.stride) as isize - g.padding[1] as isize;
     let (first, last) = inside(left, g.kernel, g.dilation, g.in_width);
     if first >= last {
         return;

@@ -71,7 +71,7 @@ impl<'a, T: Real> ImageGradient<'a, T> {
                 mean: T::f32s(mean)?,
                 mask: match mask {
                     Mask::None => Mask::None,
-                    Mask::Out(out) => Mask::Out(T::f32s(out)?),
+                    Mask::Out(out, rectifier) => Mask::Out(T::f32s(out)?, rectifier),
                     Mask::Recomputed { affine, skip } => Mask::Recomputed {
                         affine: same_type(affine)?,
                         skip: match skip {

@@ -11,7 +11,7 @@ mod patches;
 mod tests;
 mod weight_order;
 
-pub(crate) use geometry::Geometry;
+pub(crate) use geometry::{Geometry, same_padding};
 pub(crate) use image_gradient::{Behind, ImageGradient};
 
 use super::batch_norm::{Affine, Moments, apply_in_place, moments, part_moments};
@@ -139,10 +139,19 @@ pub(crate) fn forward<T: Real>(
         .in_memory(geometry.in_channels, &mut images, pool);
     let (weight, accumulate) = (work.weight, work.accumulate);
     if depthwise::suits(geometry) {
-        depthwise::forward(geometry, images, weight, work.out, accumulate);
-    } else {
-        patches::forward(geometry, images, weight, work.out, accumulate, pool);
+        let channels = geometry.out_channels;
+        let finish = |start: usize, row: &mut [T]| {
+            if matches!(work.finish, Finish::Affine { .. }) {
+                work.finish.part(start, channels, row);
+            }
+        };
+        depthwise::forward(geometry, images, weight, work.out, accumulate, finish);
+        return match work.finish {
+            Finish::Moments => Some(moments(work.out, channels)),
+            _ => None,
+        };
     }
+    patches::forward(geometry, images, weight, work.out, accumulate, pool);
     match work.finish {
         Finish::Nothing => None,
         Finish::Moments => Some(moments(work.out, geometry.out_channels)),

@@ -20,7 +20,7 @@ fn geometry(
         out_width: outputs(width),
         kernel,
         stride,
-        padding,
+        padding: [padding; 2],
         dilation: 1,
         groups: 1,
     }
@@ -58,12 +58,27 @@ fn grid() -> Vec<Geometry> {
             }
         }
     }
+    let more: Vec<Geometry> = grid.iter().filter_map(same).collect();
+    grid.extend(more);
     // Miri takes a thousand times as long.
     if cfg!(miri) {
         grid.retain(|g| g.weights() * g.out_image() / g.out_channels <= 4_000);
         grid = grid.into_iter().step_by(9).collect();
     }
     grid
+}
+
+/// The convolution with TensorFlow's padding, which may differ between the sides and between the axes.
+fn same(g: &Geometry) -> Option<Geometry> {
+    let axis = |size| same_padding(size, g.kernel, g.stride, g.dilation);
+    let ((out_height, rows), (out_width, cols)) = (axis(g.in_height), axis(g.in_width));
+    let padded = Geometry {
+        out_height,
+        out_width,
+        padding: [rows, cols],
+        ..*g
+    };
+    (padded.more_behind() != [0, 0]).then_some(padded)
 }
 
 fn values(len: usize, seed: usize) -> Vec<f32> {
@@ -163,19 +178,23 @@ fn channels_by_themselves_give_what_products_of_patches_give() {
     for plain in grid() {
         for dilation in [1, 2] {
             let reach = dilation * (plain.kernel - 1) + 1;
-            let padded = plain.in_height.min(plain.in_width) + 2 * plain.padding;
+            let padded = plain.in_height.min(plain.in_width) + 2 * plain.padding[0];
             if plain.in_channels == 1 || padded < reach {
                 continue;
             }
-            let outputs = |size: usize| (size + 2 * plain.padding - reach) / plain.stride + 1;
-            let g = Geometry {
+            let outputs = |size: usize| (size + 2 * plain.padding[0] - reach) / plain.stride + 1;
+            let mut g = Geometry {
                 out_channels: plain.in_channels,
                 groups: plain.in_channels,
                 dilation,
-                out_height: outputs(plain.in_height),
-                out_width: outputs(plain.in_width),
                 ..plain
             };
+            if plain.more_behind() == [0, 0] {
+                g.out_height = outputs(plain.in_height);
+                g.out_width = outputs(plain.in_width);
+            } else if let Some(padded) = same(&g) {
+                g = padded;
+            }
             assert!(depthwise::suits(&g));
             let wide =
                 |len, seed| -> Vec<f64> { values(len, seed).into_iter().map(f64::from).collect() };
@@ -186,7 +205,7 @@ fn channels_by_themselves_give_what_products_of_patches_give() {
                 let mut dx = vec![0.5; images.len()];
                 let mut dw = vec![0.0; weight.len()];
                 if own {
-                    depthwise::forward(&g, &images, &weight, &mut out, true);
+                    depthwise::forward(&g, &images, &weight, &mut out, true, |_, _| ());
                     depthwise::image_gradient(&g, &weight, &gradient, &mut dx);
                     depthwise::weight_gradient(&g, &images, &gradient, &mut dw);
                 } else {

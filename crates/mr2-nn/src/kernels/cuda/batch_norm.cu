@@ -2,6 +2,9 @@
 // blockDim = (channel packs, rows), gridDim = (parts of the channels, parts of the rows).
 #include "common.cuh"
 
+// Where rectifier 2 ends: rectifiers as kernels/cuda/batch_norm.rs numbers them.
+constexpr float CEILING = 6.f;
+
 // Sums over a block's rows of two values per channel, written to part (channel, part of the rows).
 template <int V>
 __device__ __forceinline__ void block_sums(float (&a)[V], float (&b)[V], int channel, int channels, float* out_a,
@@ -101,7 +104,7 @@ extern "C" __global__ void batch_norm_running_f32(const float* running_mean, con
 // (x - mean) * scale + bias, then + skip, then the rectifier.
 template <typename T, int V>
 __device__ void apply(const T* x, const T* skip, const float* mean, const float* scale, const float* bias, T* out,
-                      long long rows, int channels, int relu) {
+                      long long rows, int channels, int rectifier) {
     int channel = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (channel >= channels) return;
     float m[V], s[V], b[V];
@@ -120,7 +123,8 @@ __device__ void apply(const T* x, const T* skip, const float* mean, const float*
         for (int i = 0; i < V; i++) {
             value[i] = (value[i] - m[i]) * s[i] + b[i];
             if (skip) value[i] += other[i];
-            if (relu) value[i] = value[i] > 0 ? value[i] : (value[i] == value[i] ? 0.f : value[i]);
+            if (rectifier) value[i] = value[i] > 0 ? value[i] : (value[i] == value[i] ? 0.f : value[i]);
+            if (rectifier == 2 && value[i] > CEILING) value[i] = CEILING;
         }
         store<T, V>(out + at, value);
     }
@@ -129,18 +133,19 @@ __device__ void apply(const T* x, const T* skip, const float* mean, const float*
 // Whether the rectifier let an element through: read from the output, or computed again where nothing was added.
 template <int V>
 __device__ __forceinline__ void mask(float (&gradient)[V], const float (&x)[V], const float (&out)[V], bool has_out,
-                                     const float (&m)[V], const float (&s)[V], const float (&b)[V]) {
+                                     int rectifier, const float (&m)[V], const float (&s)[V], const float (&b)[V]) {
 #pragma unroll
     for (int i = 0; i < V; i++) {
         float y = has_out ? out[i] : (x[i] - m[i]) * s[i] + b[i];
-        if (y <= 0) gradient[i] = 0;
+        if (y <= 0 || (rectifier == 2 && y >= CEILING)) gradient[i] = 0;
     }
 }
 
 // Sums of the gradient and of its product with (x - mean).
 template <typename T, int V>
 __device__ void gradient_sums(const T* x, const T* gradient, const T* out, const float* mean, const float* scale,
-                              const float* bias, float* sums, float* products, long long rows, int channels, int relu) {
+                              const float* bias, float* sums, float* products, long long rows, int channels,
+                              int rectifier) {
     int channel = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     float sum[V] = {}, product[V] = {};
     if (channel < channels) {
@@ -156,9 +161,9 @@ __device__ void gradient_sums(const T* x, const T* gradient, const T* out, const
             float value[V], g[V], y[V];
             load<T, V>(x + at, value);
             load<T, V>(gradient + at, g);
-            if (relu) {
+            if (rectifier) {
                 if (out) load<T, V>(out + at, y);
-                mask<V>(g, value, y, out != nullptr, m, s, b);
+                mask<V>(g, value, y, out != nullptr, rectifier, m, s, b);
             }
 #pragma unroll
             for (int i = 0; i < V; i++) {
@@ -196,7 +201,7 @@ extern "C" __global__ void batch_norm_gradient_finish_f32(const float* sums, con
 template <typename T, int V>
 __device__ void gradient_apply(const T* x, const T* gradient, const T* out, const float* mean, const float* scale,
                                const float* bias, const float* by_input, const float* constant, T* to_input,
-                               T* to_skip, long long rows, int channels, int relu) {
+                               T* to_skip, long long rows, int channels, int rectifier) {
     int channel = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (channel >= channels) return;
     float m[V], s[V], b[V], k[V], c[V];
@@ -213,9 +218,9 @@ __device__ void gradient_apply(const T* x, const T* gradient, const T* out, cons
         float value[V], g[V], y[V];
         load<T, V>(x + at, value);
         load<T, V>(gradient + at, g);
-        if (relu) {
+        if (rectifier) {
             if (out) load<T, V>(out + at, y);
-            mask<V>(g, value, y, out != nullptr, m, s, b);
+            mask<V>(g, value, y, out != nullptr, rectifier, m, s, b);
         }
         if (to_skip) store<T, V>(to_skip + at, g);
         if (to_input) {
@@ -233,20 +238,20 @@ __device__ void gradient_apply(const T* x, const T* gradient, const T* out, cons
     }                                                                                                               \
     extern "C" __global__ void batch_norm_apply_##NAME(const T* x, const T* skip, const float* mean,                \
                                                        const float* scale, const float* bias, T* out,               \
-                                                       long long rows, int channels, int relu) {                    \
-        apply<T, V>(x, skip, mean, scale, bias, out, rows, channels, relu);                                         \
+                                                       long long rows, int channels, int rectifier) {               \
+        apply<T, V>(x, skip, mean, scale, bias, out, rows, channels, rectifier);                                    \
     }                                                                                                               \
     extern "C" __global__ void batch_norm_gradient_sums_##NAME(                                                     \
         const T* x, const T* gradient, const T* out, const float* mean, const float* scale, const float* bias,      \
-        float* sums, float* products, long long rows, int channels, int relu) {                                     \
-        gradient_sums<T, V>(x, gradient, out, mean, scale, bias, sums, products, rows, channels, relu);             \
+        float* sums, float* products, long long rows, int channels, int rectifier) {                                \
+        gradient_sums<T, V>(x, gradient, out, mean, scale, bias, sums, products, rows, channels, rectifier);        \
     }                                                                                                               \
     extern "C" __global__ void batch_norm_gradient_apply_##NAME(                                                    \
         const T* x, const T* gradient, const T* out, const float* mean, const float* scale, const float* bias,      \
         const float* by_input, const float* constant, T* to_input, T* to_skip, long long rows, int channels,        \
-        int relu) {                                                                                                 \
+        int rectifier) {                                                                                            \
         gradient_apply<T, V>(x, gradient, out, mean, scale, bias, by_input, constant, to_input, to_skip, rows,      \
-                             channels, relu);                                                                       \
+                             channels, rectifier);                                                                  \
     }
 
 #define INSTANCES(NAME, T)                                                                                           \

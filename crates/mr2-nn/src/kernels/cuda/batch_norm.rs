@@ -5,6 +5,7 @@ use super::{
     Arg, Grid, Module, address, device_of, empty, kernel_for, launch, module, optional, parameter,
     pointer,
 };
+use crate::kernels::batch_norm::Rectifier;
 use candle_core::{CudaDevice, DType, Result, Tensor};
 
 const MODULE: Module = module!("batch_norm");
@@ -14,7 +15,16 @@ pub(crate) struct Affine {
     /// (4, channels): means, one over the standard deviations, scales, shifts. Each allocation costs as much as a
     /// small kernel, so there are few.
     statistics: Tensor,
-    relu: bool,
+    rectifier: Rectifier,
+}
+
+/// The number of the rectifier in batch_norm.cu.
+fn kind(rectifier: Rectifier) -> Arg {
+    Arg::I32(match rectifier {
+        Rectifier::None => 0,
+        Rectifier::Relu => 1,
+        Rectifier::Relu6 => 2,
+    })
 }
 
 /// Memory for partial sums of two things: (2, channels, parts of the rows).
@@ -38,13 +48,13 @@ pub(crate) fn of_batch(
     (running_mean, running_var): (&Tensor, &Tensor),
     eps: f64,
     momentum: Option<f64>,
-    relu: bool,
+    rectifier: Rectifier,
 ) -> Result<Affine> {
     let device = device_of(x)?;
     let columns = Columns::of(x)?;
     let parts = parts(&columns, &device)?;
     let [sums, squares] = rows(&parts)?;
-    let affine = Affine::empty(&device, columns.columns, relu)?;
+    let affine = Affine::empty(&device, columns.columns, rectifier)?;
     let [mean, rate, scale, shift] = rows(&affine.statistics)?;
     launch(
         &device,
@@ -92,11 +102,11 @@ pub(crate) fn of_running(
     (weight, bias): (&Tensor, &Tensor),
     (running_mean, running_var): (&Tensor, &Tensor),
     eps: f64,
-    relu: bool,
+    rectifier: Rectifier,
 ) -> Result<Affine> {
     let device = device_of(x)?;
     let channels = weight.elem_count();
-    let affine = Affine::empty(&device, channels, relu)?;
+    let affine = Affine::empty(&device, channels, rectifier)?;
     let [mean, rate, scale, shift] = rows(&affine.statistics)?;
     launch(
         &device,
@@ -120,10 +130,10 @@ pub(crate) fn of_running(
 }
 
 impl Affine {
-    fn empty(device: &CudaDevice, channels: usize, relu: bool) -> Result<Self> {
+    fn empty(device: &CudaDevice, channels: usize, rectifier: Rectifier) -> Result<Self> {
         Ok(Self {
             statistics: empty(device, DType::F32, (4, channels))?,
-            relu,
+            rectifier,
         })
     }
 
@@ -147,7 +157,7 @@ impl Affine {
                 pointer(&out)?,
                 Arg::I64(columns.rows as i64),
                 Arg::I32(columns.columns as i32),
-                Arg::I32(self.relu.into()),
+                kind(self.rectifier),
             ],
         )?;
         Ok(out)
@@ -181,7 +191,7 @@ impl Affine {
         let sizes = [
             Arg::I64(columns.rows as i64),
             Arg::I32(columns.columns as i32),
-            Arg::I32(self.relu.into()),
+            kind(self.rectifier),
         ];
         launch(
             &device,
@@ -214,7 +224,10 @@ impl Affine {
             false => Ok(None),
         };
         // Without a rectifier what was added gets the gradient as it is.
-        let (input, skip) = (like(wanted.input)?, like(wanted.skip && self.relu)?);
+        let (input, skip) = (
+            like(wanted.input)?,
+            like(wanted.skip && self.rectifier != Rectifier::None)?,
+        );
         if input.is_some() || skip.is_some() {
             let to = [
                 by_input,

@@ -2,6 +2,7 @@
 
 use super::BatchNorm2d;
 use crate::graph::{Act, Core, DeviceNode, DeviceSlot};
+use crate::kernels::batch_norm::Rectifier;
 use crate::kernels::cuda::batch_norm::{Affine, Wanted, of_batch, of_running};
 use candle_core::{Result, Tensor};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ pub(super) fn run(
     x: &Act,
     slot: &Arc<DeviceSlot>,
     skip: Option<&Act>,
-    relu: bool,
+    rectifier: Rectifier,
 ) -> Result<Act> {
     let core = &x.core;
     let (weight, bias) = (layer.weight.contiguous()?, layer.bias.contiguous()?);
@@ -21,9 +22,9 @@ pub(super) fn run(
     let affine = match core.is_train() {
         true => {
             let momentum = core.moves_statistics().then_some(layer.config.momentum);
-            of_batch(&slot.values, parameters, running, eps, momentum, relu)?
+            of_batch(&slot.values, parameters, running, eps, momentum, rectifier)?
         }
-        false => of_running(&slot.values, parameters, running, eps, relu)?,
+        false => of_running(&slot.values, parameters, running, eps, rectifier)?,
     };
     let skip_slot = match skip {
         Some(skip) => Some(skip.device_slot()?),

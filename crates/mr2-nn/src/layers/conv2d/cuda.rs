@@ -11,10 +11,10 @@ use candle_core::{Result, Tensor};
 use std::sync::Arc;
 
 pub(super) fn forward(layer: &Conv2d, x: &Act, slot: &Arc<DeviceSlot>) -> Result<Act> {
-    let geometry = layer.geometry(slot.shape)?;
+    let (geometry, images) = padded(layer.geometry(slot.shape)?, &slot.values)?;
     let weight = weight_in(&layer.weight.contiguous()?, &slot.values)?;
     let pass = Pass::Forward {
-        images: &slot.values,
+        images: &images,
         weight: &weight,
     };
     let out = run(&geometry, pass)?;
@@ -33,14 +33,29 @@ pub(super) fn forward(layer: &Conv2d, x: &Act, slot: &Arc<DeviceSlot>) -> Result
         .record_on_device(shape, out, &[x], &parameters, || ConvNode {
             geometry,
             x: slot.clone(),
+            images,
             weight,
             layer: layer.clone(),
         })
 }
 
+/// Images that need more zeros behind them than before, with those: cuDNN pads both sides alike.
+fn padded(geometry: Geometry, images: &Tensor) -> Result<(Geometry, Tensor)> {
+    let [rows, cols] = geometry.more_behind();
+    let padded = Geometry {
+        in_height: geometry.in_height + rows,
+        in_width: geometry.in_width + cols,
+        ..geometry
+    };
+    let images = images.pad_with_zeros(1, 0, rows)?;
+    Ok((padded, images.pad_with_zeros(2, 0, cols)?.contiguous()?))
+}
+
 struct ConvNode {
     geometry: Geometry,
     x: Arc<DeviceSlot>,
+    /// The elements of `x`, padded if cuDNN can't do that.
+    images: Tensor,
     /// The weight as it was in the forward pass, in the kernels' order.
     weight: Tensor,
     layer: Conv2d,
@@ -57,14 +72,16 @@ impl DeviceNode for ConvNode {
             core.add_parameter_gradient(bias, column_sums(gradient)?)?;
         }
         if self.layer.weight.is_variable() {
-            let images = &self.x.values;
+            let images = &self.images;
             let part = run(&self.geometry, Pass::Weight { images, gradient })?;
             core.add_parameter_gradient(&self.layer.weight, weight_out(&part)?)?;
         }
         if self.x.tracked {
             let weight = &self.weight;
             let part = run(&self.geometry, Pass::Images { gradient, weight })?;
-            self.x.give_gradient(core, part)?;
+            let Shape4 { height, width, .. } = self.x.shape;
+            let part = part.narrow(1, 0, height)?.narrow(2, 0, width)?;
+            self.x.give_gradient(core, part.contiguous()?)?;
         }
         Ok(())
     }

@@ -74,7 +74,24 @@ fn convolutions() -> Vec<Case> {
         conv("conv 5x5", [16, 24], 5, with(|c| c.padding = 2)),
         conv("conv 7x7, stride 2", [3, 16], 7, stem),
         conv("conv 8x8, stride 8, bias (patches)", [3, 24], 8, patches),
+        same("conv 3x3, stride 2, SAME", 24, stride),
+        same(
+            "conv 3x3, depthwise, stride 2, SAME",
+            16,
+            with(|c| (c.groups, c.stride) = (16, 2)),
+        ),
     ]
+}
+
+/// With TensorFlow's padding: on the device, a padded copy where the sides differ.
+fn same(name: &str, outputs: usize, config: Conv2dConfig) -> Case {
+    Case::layer(
+        name,
+        Mode::Train,
+        [IMAGES],
+        move |vb| Ok(Conv2d::new(16, outputs, 3, config, vb)?.padded_to_same()),
+        |conv: &Conv2d, cx, x| conv.forward(cx, &x[0])?.to_tensor(),
+    )
 }
 
 fn norms() -> Vec<Case> {
@@ -95,6 +112,20 @@ fn norms() -> Vec<Case> {
                 [IMAGES],
                 build,
                 |bn: &BatchNorm2d, cx, x| bn.forward_relu(cx, &x[0])?.to_tensor(),
+            ),
+            Case::layer(
+                format!("batch norm + relu6, {word}"),
+                mode,
+                [IMAGES],
+                build,
+                |bn: &BatchNorm2d, cx, x| bn.forward_relu6(cx, &x[0])?.to_tensor(),
+            ),
+            Case::layer(
+                format!("batch norm + add, {word}"),
+                mode,
+                [IMAGES, IMAGES],
+                build,
+                |bn: &BatchNorm2d, cx, x| bn.forward_add(cx, &x[0], &x[1])?.to_tensor(),
             ),
             Case::layer(
                 format!("batch norm + add + relu, {word}"),

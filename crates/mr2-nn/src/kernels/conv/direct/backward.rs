@@ -220,7 +220,7 @@ impl Both<'_> {
         let (padded, channels) = (&self.passes.padded, self.g.out_channels);
         let row = padded.width * channels;
         Gradients {
-            values: &dz[padded.before * (row + channels)..],
+            values: &dz[padded.before[0] * row + padded.before[1] * channels..],
             steps: [padded.step(), row, channels],
         }
     }

@@ -15,7 +15,7 @@ pub(super) struct Padded {
     pub(super) image_height: usize,
     pub(super) image_width: usize,
     /// Rows and columns of zeros before the image.
-    pub(super) before: usize,
+    pub(super) before: [usize; 2],
     /// Of the copy.
     pub(super) height: usize,
     pub(super) width: usize,
@@ -42,13 +42,13 @@ impl Padded {
 
     /// The copy has all of the image.
     pub(super) fn holds_image(&self) -> bool {
-        self.height >= self.before + self.image_height
-            && self.width >= self.before + self.image_width
+        self.height >= self.before[0] + self.image_height
+            && self.width >= self.before[1] + self.image_width
     }
 
     /// Images can be read in place.
     pub(super) fn is_image(&self) -> bool {
-        self.before == 0 && self.width == self.image_width && self.height <= self.image_height
+        self.before == [0; 2] && self.width == self.image_width && self.height <= self.image_height
     }
 
     /// Copies of images, or the images themselves where those will do.
@@ -92,13 +92,14 @@ impl Padded {
     fn copy(&self, image: Source<'_, f32>, first: usize, padded: &mut [f32]) {
         let (width, channels) = (self.width * self.channels, self.channels);
         let image_width = self.image_width * channels;
+        let [rows_before, cols_before] = self.before;
         let (before, cols) = (
-            self.before * channels,
-            self.image_width.min(self.width.saturating_sub(self.before)),
+            cols_before * channels,
+            self.image_width.min(self.width.saturating_sub(cols_before)),
         );
         for (y, row) in padded.chunks_exact_mut(width).enumerate() {
             match (first + y)
-                .checked_sub(self.before)
+                .checked_sub(rows_before)
                 .filter(|&y| y < self.image_height)
             {
                 None => row.fill(0.0),
@@ -196,8 +197,9 @@ pub(super) fn forward(g: &Geometry) -> (Padded, Pass) {
         image_width: g.in_width,
         before: g.padding,
         height: size(g.out_height),
-        width: if g.padding == 0 {
-            g.in_width
+        // Without zeros around, images can be read in place, whatever the last columns are for.
+        width: if g.padding == [0; 2] {
+            size(g.out_width).max(g.in_width)
         } else {
             size(g.out_width)
         },
@@ -226,8 +228,8 @@ pub(super) fn forward(g: &Geometry) -> (Padded, Pass) {
 /// The gradient of the images: the padded output gradient, and a pass for every parity of rows and
 /// columns that any tap reaches.
 pub(super) fn backward(g: &Geometry) -> (Padded, Vec<Pass>) {
-    let axes = [(g.in_height, g.out_height), (g.in_width, g.out_width)];
-    let [rows, cols] = axes.map(|(size, _)| parities(g, size));
+    let axes = [(g.in_height, g.padding[0]), (g.in_width, g.padding[1])];
+    let [rows, cols] = axes.map(|(size, padding)| parities(g, size, padding));
     let reach = |axis: &[Parity]| {
         let taps = || {
             axis.iter()
@@ -247,7 +249,7 @@ pub(super) fn backward(g: &Geometry) -> (Padded, Vec<Pass>) {
         channels: g.out_channels,
         image_height: g.out_height,
         image_width: g.out_width,
-        before: before as usize,
+        before: [before as usize; 2],
         height: (last_y + before) as usize + 1,
         width: if before == 0 {
             g.out_width.max(last_x as usize + 1)
@@ -300,12 +302,12 @@ struct Parity {
     taps: Vec<(usize, isize)>,
 }
 
-fn parities(g: &Geometry, size: usize) -> Vec<Parity> {
+fn parities(g: &Geometry, size: usize, padding: usize) -> Vec<Parity> {
     (0..g.stride)
         .map(|first| {
             // Input pixel i = o * stride + tap - padding, so o = (i + padding - tap) / stride.
             let reaches = |tap: usize| {
-                let distance = (first + g.padding) as isize - tap as isize;
+                let distance = (first + padding) as isize - tap as isize;
                 (distance.rem_euclid(g.stride as isize) == 0)
                     .then(|| (tap, distance.div_euclid(g.stride as isize)))
             };

@@ -34,11 +34,11 @@ pub(super) fn describe(key: &Key) -> std::result::Result<Descriptors, CudnnError
         result::set_tensor4d_descriptor(out, format, dtype, sizes)?;
         let sizes = [g.out_channels, g.in_channels / g.groups, g.kernel, g.kernel].map(int);
         result::set_filter4d_descriptor(weight, dtype, format, sizes)?;
-        let (pad, stride, dilation) = (int(g.padding), int(g.stride), int(g.dilation));
+        let (pad, stride, dilation) = (g.padding.map(int), int(g.stride), int(g.dilation));
         result::set_convolution2d_descriptor(
             conv,
-            pad,
-            pad,
+            pad[0],
+            pad[1],
             stride,
             stride,
             dilation,
