@@ -13,6 +13,7 @@
 //! - [`features`] computes what a frozen backbone says of every image once, and keeps it.
 //! - At the end of each epoch an [`EpochRecord`] has accuracy, spread, margin and head norm of
 //!   every class, and the signs that the method fails on this data.
+//! - [`mod@probe`] fits linear heads to features that don't change.
 //!
 //! ```
 //! use std::{collections::BTreeMap, sync::Arc};
@@ -50,9 +51,8 @@
 //!     optimizer: OptimizerConfig::Sgd {
 //!         lr: 0.05, momentum: 0.9, nesterov: true, weight_decay: 5e-4, decay_norm_and_bias: false,
 //!     },
-//!     schedule: ScheduleConfig::Constant {}, clip: Clip::Off {},
-//!     label_smoothing: 0.0, objective: ObjectiveConfig::Erm {},
-//!     sharpness: Sharpness::Off {},
+//!     schedule: ScheduleConfig::Constant {}, clip: Clip::Off {}, label_smoothing: 0.0,
+//!     objective: ObjectiveConfig::Erm {}, sharpness: Sharpness::Off {},
 //!     checkpoint_every_steps: 100, log_every_steps: 10,
 //!     select: Select::Last, test_every_epoch: false, class_measures: ClassMeasures::Off,
 //! };
@@ -92,6 +92,7 @@ mod measures;
 pub mod metrics_log;
 pub mod objective;
 pub mod predictions;
+pub mod probe;
 mod progress;
 mod pulls;
 pub mod report;

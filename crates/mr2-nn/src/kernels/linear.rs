@@ -154,30 +154,40 @@ impl<T: Real> Weight<T> {
 
     /// The gradient of the weight, (outputs, inputs).
     pub(crate) fn gradient(&self, x: &[T], gradient: &[T], pool: &Arc<Pool>) -> Vec<T> {
-        let (outputs, inputs) = (self.outputs, self.inputs);
-        let rows = x.len() / inputs;
-        if let (Some(x), Some(gradient)) = (T::f32s(x), T::f32s(gradient)) {
-            let gradient = Matrix::rows(gradient, rows, outputs, outputs).transposed();
-            let x = Matrix::rows(x, rows, inputs, inputs);
-            return T::from_f32s(deep_product(gradient, x, pool));
-        }
-        let mut sum = vec![T::zero(); outputs * inputs];
-        let per_task = outputs.div_ceil(PARTS);
-        sum.par_chunks_mut(per_task * inputs)
-            .enumerate()
-            .for_each(|(task, sum)| {
-                let first = task * per_task;
-                let count = sum.len() / inputs;
-                let target = matmul::Target {
-                    data: sum,
-                    row_stride: inputs,
-                    accumulate: false,
-                };
-                let gradient = Matrix::rows(&gradient[first..], rows, count, outputs).transposed();
-                matmul::multiply(target, gradient, Matrix::rows(x, rows, inputs, inputs));
-            });
-        sum
+        weight_gradient(x, gradient, self.outputs, self.inputs, pool)
     }
+}
+
+/// The gradient of a weight (outputs, inputs), given rows of inputs and of the gradient of the outputs.
+pub(crate) fn weight_gradient<T: Real>(
+    x: &[T],
+    gradient: &[T],
+    outputs: usize,
+    inputs: usize,
+    pool: &Arc<Pool>,
+) -> Vec<T> {
+    let rows = x.len() / inputs;
+    if let (Some(x), Some(gradient)) = (T::f32s(x), T::f32s(gradient)) {
+        let gradient = Matrix::rows(gradient, rows, outputs, outputs).transposed();
+        let x = Matrix::rows(x, rows, inputs, inputs);
+        return T::from_f32s(deep_product(gradient, x, pool));
+    }
+    let mut sum = vec![T::zero(); outputs * inputs];
+    let per_task = outputs.div_ceil(PARTS);
+    sum.par_chunks_mut(per_task * inputs)
+        .enumerate()
+        .for_each(|(task, sum)| {
+            let first = task * per_task;
+            let count = sum.len() / inputs;
+            let target = matmul::Target {
+                data: sum,
+                row_stride: inputs,
+                accumulate: false,
+            };
+            let gradient = Matrix::rows(&gradient[first..], rows, count, outputs).transposed();
+            matmul::multiply(target, gradient, Matrix::rows(x, rows, inputs, inputs));
+        });
+    sum
 }
 
 /// `out = x * right`, or added to it, parallel over rows.

@@ -16,6 +16,7 @@ pub(crate) mod cuda;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod exponential;
+pub(crate) mod heads;
 pub(crate) mod layer_norm;
 pub(crate) mod layer_scale;
 pub(crate) mod layout;

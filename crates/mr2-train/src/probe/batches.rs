@@ -1,0 +1,123 @@
+//! Which images a step sees: shuffles that are functions of the seed and the epoch.
+
+use mr2_nn::rng;
+
+use super::config::EpochLength;
+use crate::error::{Error, Result};
+
+/// The batches of a training.
+pub(super) struct Batches {
+    seed: u64,
+    images: usize,
+    per_batch: usize,
+    /// Steps of an epoch, as schedules count them.
+    pub(super) steps_per_epoch: u64,
+    endless: bool,
+    order: Option<(u64, Vec<u32>)>,
+}
+
+impl Batches {
+    /// # Errors
+    /// Too few images for one full batch, where batches must be full.
+    pub(super) fn new(
+        seed: u64,
+        images: usize,
+        per_batch: usize,
+        length: EpochLength,
+    ) -> Result<Self> {
+        let steps = match length {
+            EpochLength::FullBatches {} => images / per_batch,
+            EpochLength::AllImages {} => images.div_ceil(per_batch),
+            EpochLength::Steps { steps } => steps as usize,
+        };
+        if steps == 0 {
+            return Err(Error::Config {
+                key: "fit.images_per_batch",
+                reason: format!(
+                    "the {images} training images don't fill a batch of {per_batch}, and this protocol drops short \
+                     ones: choose at most {images} (and the learning rate to go with it)"
+                ),
+            });
+        }
+        Ok(Self {
+            seed,
+            images,
+            per_batch,
+            steps_per_epoch: steps as u64,
+            endless: matches!(length, EpochLength::Steps { .. }),
+            order: None,
+        })
+    }
+
+    /// The images of a step.
+    pub(super) fn batch(&mut self, step: u64) -> Vec<u32> {
+        if self.endless {
+            let first = step as usize * self.per_batch;
+            return (first..first + self.per_batch)
+                .map(|place| self.image(place / self.images, place % self.images))
+                .collect();
+        }
+        let epoch = (step / self.steps_per_epoch) as usize;
+        let first = (step % self.steps_per_epoch) as usize * self.per_batch;
+        (first..(first + self.per_batch).min(self.images))
+            .map(|place| self.image(epoch, place))
+            .collect()
+    }
+
+    fn image(&mut self, epoch: usize, place: usize) -> u32 {
+        let epoch = epoch as u64;
+        match &self.order {
+            Some((known, order)) if *known == epoch => order[place],
+            _ => {
+                let order = order(self.seed, epoch, self.images);
+                let image = order[place];
+                self.order = Some((epoch, order));
+                image
+            }
+        }
+    }
+}
+
+/// Images sorted by random numbers; of equal ones the first comes first.
+fn order(seed: u64, epoch: u64, images: usize) -> Vec<u32> {
+    let stream = rng::stream(seed, &format!("probe.epoch.{epoch}"));
+    let mut order: Vec<u32> = (0..images as u32).collect();
+    order.sort_by_cached_key(|&image| rng::hash(stream, u64::from(image)));
+    order
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn seen(length: EpochLength, steps: u64) -> Vec<Vec<u32>> {
+        let mut batches = Batches::new(3, 10, 4, length).unwrap();
+        (0..steps).map(|step| batches.batch(step)).collect()
+    }
+
+    #[test]
+    fn epochs_are_whole_and_endless_shuffles_have_no_border() {
+        let all = seen(EpochLength::AllImages {}, 6);
+        let sizes: Vec<usize> = all.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [4, 4, 2, 4, 4, 2]);
+        for epoch in all.chunks(3) {
+            let mut images = epoch.concat();
+            images.sort_unstable();
+            assert_eq!(images, (0..10).collect::<Vec<_>>());
+        }
+        assert_ne!(all[..3], all[3..]);
+        let endless = seen(EpochLength::Steps { steps: 2 }, 5).concat();
+        assert_eq!(endless, all.concat());
+        let full = seen(EpochLength::FullBatches {}, 4);
+        assert_eq!(full, [&all[..2], &all[3..5]].concat());
+    }
+
+    #[test]
+    fn images_that_fill_no_batch_are_an_error_that_says_what_to_change() {
+        let error = Batches::new(0, 3, 4, EpochLength::FullBatches {})
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("choose at most 3"), "{error}");
+    }
+}
