@@ -14,6 +14,7 @@ mod grid; // tables at smoke size: shared runs, kills, shards, failures
 mod image_folder; // a folder of image files: checked, trained on, evaluated
 mod licences; // what the dependencies ask for
 mod models; // the backbones and their sizes
+mod probe; // pretrained features on a folder of images: table, report, cache, errors
 mod quickstart; // the README's first command at smoke size: run, reuse, stop, resume, restart
 mod report; // Markdown, LaTeX and HTML from run folders; names that need escaping
 mod stranger; // the READMEs' examples in a project outside this workspace

@@ -41,3 +41,30 @@ fn sizes_are_those_of_the_classes_and_channels_that_are_asked_for() {
     let grey = ["--json", "--classes", "10", "--channels", "1"];
     assert_eq!(parameters(&grey), of_cifar10 - 2 * 16 * 9);
 }
+
+#[test]
+fn pretrained_backbones_say_where_their_weights_are_and_what_images_they_want() {
+    let list: Vec<Value> = serde_json::from_str(&models(&["--pretrained", "--json"])).unwrap();
+    let table = models(&["--pretrained"]);
+    assert_eq!(table.lines().count(), list.len() + 1);
+    let clip = list
+        .iter()
+        .find(|entry| entry["name"] == "clip-vit-b-16")
+        .unwrap();
+    assert_eq!(clip["weights"], "hf:openai/clip-vit-base-patch16");
+    assert_eq!(clip["preprocessing"]["crop"], 224);
+    assert_eq!(clip["positions"], "transformers");
+    let line = table
+        .lines()
+        .find(|line| line.starts_with("clip-vit-b-16 "))
+        .unwrap();
+    assert!(
+        line.contains("224 to 224, bicubic") && line.contains("MIT"),
+        "{line}"
+    );
+    let moco = table
+        .lines()
+        .find(|line| line.starts_with("moco-v2-resnet50"))
+        .unwrap();
+    assert!(moco.contains("a file: --weights FILE"), "{moco}");
+}

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::head::Classifier;
 use crate::registry::BuildConfig;
 use crate::stages::{BATCH_NORM, Place, conv, stages};
+use crate::weights::Tensors;
+use crate::weights::positions::{Interpolation, interpolate};
 
 /// How much wider a block's output is than its 3 x 3 convolution.
 const EXPANSION: usize = 4;
@@ -57,6 +59,43 @@ pub struct ClipResNetConfig {
     pub image_size: usize,
     /// Which vector is the feature.
     pub feature: ClipResNetFeature,
+}
+
+/// OpenAI's RN50.
+pub const RN50: ClipResNetConfig = ClipResNetConfig {
+    blocks: [3, 4, 6, 3],
+    width: 64,
+    heads: 32,
+    output_dim: 1024,
+    image_size: 224,
+    feature: ClipResNetFeature::Projected,
+};
+
+/// OpenAI's RN101.
+pub const RN101: ClipResNetConfig = ClipResNetConfig {
+    blocks: [3, 4, 23, 3],
+    output_dim: 512,
+    ..RN50
+};
+
+/// The tensors as the configuration's net needs them: the attention's positions interpolated to its image size, the
+/// projection dropped where it has none.
+///
+/// # Errors
+/// Positions that aren't those of a square grid.
+pub fn for_config(
+    net: &ClipResNetConfig,
+    mut tensors: Tensors,
+    how: Interpolation,
+) -> Result<Tensors> {
+    if let Some(positions) = tensors.get_mut("attnpool.positional_embedding") {
+        let grid = [net.image_size / REDUCTION; 2];
+        *positions = interpolate(&positions.unsqueeze(0)?, grid, how)?.squeeze(0)?;
+    }
+    if net.feature == ClipResNetFeature::Pooled {
+        tensors.retain(|name, _| !name.starts_with("attnpool.c_proj."));
+    }
+    Ok(tensors)
 }
 
 /// The net.

@@ -48,6 +48,14 @@ pub struct EfficientNetLiteConfig {
     pub features: usize,
 }
 
+/// The smallest of them.
+pub const LITE0: EfficientNetLiteConfig = EfficientNetLiteConfig {
+    width: 1.0,
+    depth: 1.0,
+    stem: 32,
+    features: 1280,
+};
+
 /// The net; its feature is the mean of the last feature map.
 #[derive(Debug, Clone)]
 pub struct EfficientNetLite {

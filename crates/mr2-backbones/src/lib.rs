@@ -57,6 +57,7 @@ pub mod head;
 mod parameter_count;
 mod preact_block;
 pub mod preact_resnet;
+pub mod pretrained;
 pub mod registry;
 pub mod resnet;
 mod stages;

@@ -5,7 +5,7 @@ use mr2_nn::model::Backbone;
 use serde::{Deserialize, Serialize};
 
 use crate::cifar_resnet::{CifarResNet, CifarResNetConfig, Shortcut};
-use crate::efficientnet_lite::{EfficientNetLite, EfficientNetLiteConfig};
+use crate::efficientnet_lite::{EfficientNetLite, LITE0};
 use crate::head::Head;
 use crate::preact_resnet::{PreActResNet, PreActResNetConfig};
 use crate::resnet::{BlockKind, ResNet, ResNetConfig};
@@ -280,14 +280,6 @@ pub fn build(name: &str, config: &BuildConfig, vb: VarBuilder) -> Result<Box<dyn
             };
             Box::new(ResNet::new(&net, config, vb)?)
         }
-        Architecture::EfficientNetLite => {
-            let net = EfficientNetLiteConfig {
-                width: 1.0,
-                depth: 1.0,
-                stem: 32,
-                features: 1280,
-            };
-            Box::new(EfficientNetLite::new(&net, config, vb)?)
-        }
+        Architecture::EfficientNetLite => Box::new(EfficientNetLite::new(&LITE0, config, vb)?),
     })
 }

@@ -91,6 +91,37 @@ impl ImageSet {
         })
     }
 
+    /// The same images with three channels: a grey one's are all equal, as Pillow's `convert("RGB")` makes them. What
+    /// has three already shares its pixels.
+    pub fn in_colour(&self) -> Self {
+        let source = match &*self.source {
+            source if source.channels() == 3 => return self.clone(),
+            Source::Memory {
+                pixels,
+                height,
+                width,
+                ..
+            } => Source::Memory {
+                pixels: pixels.iter().flat_map(|&grey| [grey; 3]).collect(),
+                height: *height,
+                width: *width,
+                channels: 3,
+            },
+            Source::Files { paths, .. } => Source::Files {
+                paths: paths.clone(),
+                channels: 3,
+            },
+            Source::Encoded { files, .. } => Source::Encoded {
+                files: files.clone(),
+                channels: 3,
+            },
+        };
+        ImageSet {
+            source: Arc::new(source),
+            ..self.clone()
+        }
+    }
+
     /// Name of the data set.
     pub fn name(&self) -> &str {
         &self.name

@@ -6,6 +6,7 @@
 //!   [`cross_fitted`] on other runs than the one that is scored. Chosen on the same run, the
 //!   hard third of anything compared with it looks better than it is: by [`phantom_gain()`] if
 //!   nothing was changed. [`best_on_test()`] is the paper's way of choosing an epoch.
+//! - A classifier without seeds: [`ImageHalves`] chooses on one half of the test images and measures on the other.
 //! - Two methods: [`paired_interval`] over seeds with its p and [`verdict()`], and
 //!   [`bootstrap_sums`] over test images, an interval of its own name.
 //! - Many methods: [`holm()`] corrects p for their number, [`adjusted_verdict`] goes by it.
@@ -55,6 +56,7 @@ mod correlation;
 mod cross_fit;
 mod error;
 mod holm;
+mod image_halves;
 mod metric;
 mod paired;
 mod per_class;
@@ -78,6 +80,7 @@ pub use correlation::{EXACT_PERMUTATION_PAIRS, spearman, spearman_permutation_p}
 pub use cross_fit::{Reference, SplitSource, cross_fitted};
 pub use error::Error;
 pub use holm::holm;
+pub use image_halves::ImageHalves;
 pub use metric::{Metric, image_weights};
 pub use paired::{Interval, PairedDifference, paired_interval};
 pub use per_class::{PerClass, group_accuracy};

@@ -17,8 +17,8 @@ use serde::Serialize;
 
 pub use class_rows::{ClassRow, TakenFor};
 pub use measures::{Measure, Measures, Mistake};
-pub use predictions::{Audited, ScoreKind, from_run};
-pub use sections::report;
+pub use predictions::{Audited, ScoreKind, Scores, from_run};
+pub use sections::{report, shortened};
 
 use super::{Output, write_json};
 use crate::report::document::Block;

@@ -9,9 +9,11 @@ pub mod audit;
 pub mod bench;
 pub mod data;
 pub mod eval;
+pub mod features;
 pub mod gpu;
 pub mod models;
 pub mod presets;
+pub mod probe;
 pub mod report;
 pub mod train;
 pub mod tune;
@@ -56,6 +58,10 @@ enum Command {
     Report(report::Args),
     /// The class-wise report of anyone's predictions; no training.
     Audit(audit::Args),
+    /// Probe pretrained backbones on images of your own, class by class.
+    Probe(probe::Args),
+    /// Compute the features of images with a pretrained backbone.
+    Features(features::Args),
     /// List the known data sets, or check one on disk.
     Data(data::Args),
     /// List the backbones.
@@ -82,6 +88,8 @@ pub fn main(out: &mut dyn Write) -> Result<u8> {
         Command::Train(args) => return train::run(args, &cli.output, out),
         Command::Tune(args) => return tune::run(args, &cli.output, out),
         Command::Gpu(args) => return gpu::run(args, out),
+        Command::Probe(args) => return probe::run(args, &cli.output, out),
+        Command::Features(args) => return features::run(args, &cli.output, out),
         Command::Eval(args) => eval::run(args, &cli.output, out)?,
         Command::Report(args) => report::run(args, &cli.output, out)?,
         Command::Audit(args) => audit::run(args, &cli.output, out)?,
@@ -95,8 +103,8 @@ pub fn main(out: &mut dyn Write) -> Result<u8> {
     Ok(0)
 }
 
-/// Warnings, and which device `--device auto` took where it had a choice.
-const USUAL: &str = "warn,mr2::device=info";
+/// Warnings, which device `--device auto` took where it had a choice, and what is downloaded.
+const USUAL: &str = "warn,mr2::device=info,mr2::hub=info";
 
 /// Sends the libraries' warnings (and more with `RUST_LOG`) to stderr; with `--quiet`, only errors.
 pub fn init_logging(output: &Output) {

@@ -8,6 +8,7 @@ pub mod confusion_pairs;
 pub mod epoch_frame;
 pub mod ink;
 pub mod mark;
+pub mod mistake_gallery;
 pub mod scene;
 pub mod sweep;
 
@@ -16,6 +17,7 @@ pub use class_curves::{ClassCurves, class_curves};
 pub use class_quantity::class_quantity;
 pub use confusion_pairs::{ConfusionPair, confusion_pairs};
 pub use mark::Marked;
+pub use mistake_gallery::{MistakeRow, mistake_gallery};
 pub use scene::Scene;
 pub use sweep::{SweepSeries, sweep};
 

@@ -6,6 +6,10 @@
 use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::imageops::{FilterType, overlay, resize};
+use image::{ImageFormat, RgbImage};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -61,12 +65,21 @@ enum Shape {
     },
 }
 
+/// A photograph on a picture: its top left corner, its size, its pixels.
+#[derive(Clone, Debug, PartialEq)]
+struct Photo {
+    at: (f64, f64),
+    size: (f64, f64),
+    pixels: RgbImage,
+}
+
 /// A picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scene {
     width: f64,
     height: f64,
     shapes: Vec<Shape>,
+    photos: Vec<Photo>,
 }
 
 impl Scene {
@@ -76,6 +89,7 @@ impl Scene {
             width,
             height,
             shapes: Vec::new(),
+            photos: Vec::new(),
         }
     }
 
@@ -116,6 +130,11 @@ impl Scene {
         });
     }
 
+    /// A photograph, above everything else, as large as `size` and not in its own proportions.
+    pub fn photo(&mut self, at: (f64, f64), size: (f64, f64), pixels: RgbImage) {
+        self.photos.push(Photo { at, size, pixels });
+    }
+
     /// The picture as an SVG document.
     ///
     /// # Errors
@@ -131,7 +150,17 @@ impl Scene {
         // Shown at the size of the layout; the view box keeps the finer steps.
         let fine = format!("width=\"{width}\" height=\"{height}\"");
         let shown = format!("width=\"{:.0}\" height=\"{:.0}\"", self.width, self.height);
-        Ok(text.replacen(&fine, &shown, 1))
+        let text = text.replacen(&fine, &shown, 1);
+        let photos: Vec<String> = self.photos.iter().map(Photo::svg).collect::<Result<_>>()?;
+        match text.rfind("</svg>") {
+            Some(end) => Ok(format!(
+                "{}{}{}",
+                &text[..end],
+                photos.concat(),
+                &text[end..]
+            )),
+            None => Ok(text),
+        }
     }
 
     /// The picture as a PNG file, drawn finer than it is saved, for smooth lines.
@@ -149,10 +178,14 @@ impl Scene {
         let fine = image::RgbImage::from_raw(width, height, pixels)
             .ok_or_else(|| anyhow!("a plot of {width} × {height} pixels has no such buffer"))?;
         let shrunk = |side: u32| (f64::from(side) * PIXELS / STEPS) as u32;
-        let image = image::imageops::thumbnail(&fine, shrunk(width), shrunk(height));
-        let mut file = std::io::Cursor::new(Vec::new());
-        image.write_to(&mut file, image::ImageFormat::Png)?;
-        Ok(file.into_inner())
+        let mut image = image::imageops::thumbnail(&fine, shrunk(width), shrunk(height));
+        for photo in &self.photos {
+            let [width, height] = [photo.size.0, photo.size.1].map(|side| (side * PIXELS) as u32);
+            let small = resize(&photo.pixels, width, height, FilterType::Triangle);
+            let [x, y] = [photo.at.0, photo.at.1].map(|at| (at * PIXELS) as i64);
+            overlay(&mut image, &small, x, y);
+        }
+        encoded(&image)
     }
 
     fn steps(&self) -> (u32, u32) {
@@ -170,6 +203,26 @@ impl Scene {
         }
         root.present().map_err(wrong)
     }
+}
+
+impl Photo {
+    /// An element of an SVG document, the pixels inside it.
+    fn svg(&self) -> Result<String> {
+        let [x, y] = [self.at.0, self.at.1].map(|at| at * STEPS);
+        let [width, height] = [self.size.0, self.size.1].map(|side| side * STEPS);
+        let data = STANDARD.encode(encoded(&self.pixels)?);
+        Ok(format!(
+            "<image x=\"{x:.0}\" y=\"{y:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" \
+             preserveAspectRatio=\"none\" href=\"data:image/png;base64,{data}\"/>\n"
+        ))
+    }
+}
+
+/// As a PNG file.
+fn encoded(image: &RgbImage) -> Result<Vec<u8>> {
+    let mut file = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut file, ImageFormat::Png)?;
+    Ok(file.into_inner())
 }
 
 fn paint_shape<B: DrawingBackend>(

@@ -1,0 +1,299 @@
+//! From files to a network.
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device};
+use mr2_nn::layers::Activation;
+use mr2_nn::model::Backbone;
+use mr2_nn::params::ParamStore;
+use serde::{Deserialize, Serialize};
+
+use super::Architecture;
+use super::configs::{self, Found};
+use super::entries::Entry;
+use super::files::Files;
+use super::preprocessing::Preprocessing;
+use crate::clip_resnet::{self, ClipResNetFeature};
+use crate::head::Head;
+use crate::registry::BuildConfig;
+use crate::vit::{self, Pooling};
+use crate::weights::keys::Family;
+use crate::weights::positions::Interpolation as Positions;
+use crate::weights::{self, Tensors};
+
+/// What is wanted of a pretrained model.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Which.
+    pub entry: &'a Entry,
+    /// Height and width of images; nothing for those of the preprocessing.
+    pub image_size: Option<usize>,
+    /// Which feature.
+    pub feature: Feature,
+    /// The activation of a transformer, where no configuration file says it.
+    pub activation: Option<Activation>,
+    /// How position embeddings are interpolated; nothing for the way of the library that the weights are for.
+    pub positions: Option<Positions>,
+    /// Patterns of parameters that the file may lack (`head.*`); they keep the values they start from.
+    pub allow_missing: &'a [String],
+    /// What the last layer is.
+    pub last_layer: LastLayer,
+}
+
+/// Which feature a model gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feature {
+    /// The one that its authors use; CLIP's behind the projection into the space of texts.
+    Published,
+    /// CLIP's vector before the projection, which the paper's linear probes take.
+    BeforeProjection,
+    /// A transformer's mean of the patches' tokens, with a fresh normalisation where the file has none for it.
+    Mean,
+}
+
+/// The last layer of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastLayer {
+    /// A fresh linear layer for so many classes; the file's is left out.
+    Fresh(usize),
+    /// The file's, of so many classes.
+    Published(usize),
+}
+
+/// A pretrained network.
+pub struct Pretrained {
+    /// The network.
+    pub network: Box<dyn Backbone>,
+    /// Its parameters and buffers.
+    pub params: ParamStore,
+    /// What it is.
+    pub description: Description,
+}
+
+/// Everything that decides a feature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// The entry's name.
+    pub name: String,
+    /// Where the weights come from.
+    pub origin: String,
+    /// SHA-256 of the weights ([`weights::WeightFile::sha256`]).
+    pub sha256: String,
+    /// The net as built: sizes, activation, ε, pooling.
+    pub architecture: Architecture,
+    /// What is done to images.
+    pub preprocessing: Preprocessing,
+    /// How position embeddings were interpolated, where there are any.
+    pub positions: Option<Positions>,
+    /// Parameters that the file lacks.
+    pub not_in_file: Vec<String>,
+}
+
+/// Why a model can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration file is wrong.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The request doesn't fit the model.
+    #[error("{name}: {reason}")]
+    Request {
+        /// The entry's name.
+        name: &'static str,
+        /// What doesn't fit, and what would.
+        reason: String,
+    },
+    /// The weights can't be read.
+    #[error(transparent)]
+    Weights(#[from] weights::Error),
+    /// The weights aren't those of the model.
+    #[error("{origin}: {cause}")]
+    Fit {
+        /// Where they come from.
+        origin: String,
+        /// What doesn't fit.
+        cause: String,
+    },
+}
+
+impl Error {
+    pub(super) fn config(path: &Path, reason: String) -> Self {
+        let path = path.to_path_buf();
+        Self::Config { path, reason }
+    }
+}
+
+/// Opens a pretrained model in f32.
+///
+/// # Errors
+/// Files that can't be read or aren't of this model (one error lists all tensors that are missing, unexpected or
+/// of another shape), a feature or an image size that the model doesn't have, a transformer of CLIP's family
+/// whose activation nothing tells.
+pub fn open(request: &Request, files: &Files, device: &Device) -> Result<Pretrained, Error> {
+    let entry = request.entry;
+    let fit = |cause: String| Error::Fit {
+        origin: files.origin.clone(),
+        cause,
+    };
+    let found = match &files.configs {
+        Some(folder) => configs::read(folder)?,
+        None => Found::default(),
+    };
+    let file = weights::read(&files.weights)?;
+    let mut tensors = entry
+        .family
+        .to_ours(file.tensors)
+        .map_err(|error| fit(error.to_string()))?;
+    let preprocessing = preprocessing(request, &found)?;
+    let architecture = architecture(request, &found, files, preprocessing.crop)?;
+    let classes = match request.last_layer {
+        LastLayer::Published(classes) => classes,
+        LastLayer::Fresh(classes) => {
+            tensors.retain(|name, _| !name.starts_with(architecture.last_layer()));
+            classes
+        }
+    };
+    let positions = request.positions.or(entry.positions);
+    let tensors =
+        adapted(tensors, &architecture, positions).map_err(|error| fit(error.to_string()))?;
+    let params = ParamStore::new(0, DType::F32, device);
+    let config = BuildConfig {
+        in_channels: 3,
+        classes,
+        head: Head::Linear,
+        dropout: 0.0,
+    };
+    let network = architecture
+        .build(&config, params.var_builder())
+        .map_err(|error| fit(error.to_string()))?;
+    let mut allowed = request.allow_missing.to_vec();
+    if let LastLayer::Fresh(_) = request.last_layer {
+        allowed.push(format!("{}*", architecture.last_layer()));
+    }
+    let not_in_file =
+        weights::fit(&params, tensors, &allowed).map_err(|error| fit(error.to_string()))?;
+    Ok(Pretrained {
+        network,
+        params,
+        description: Description {
+            name: entry.name.to_string(),
+            origin: files.origin.clone(),
+            sha256: file.sha256,
+            architecture,
+            preprocessing,
+            positions,
+            not_in_file,
+        },
+    })
+}
+
+/// The one of the configuration files, or else the entry's, at the image size that is wanted.
+fn preprocessing(request: &Request, found: &Found) -> Result<Preprocessing, Error> {
+    let published = found.preprocessing.as_ref();
+    let own = published.unwrap_or(&request.entry.preprocessing);
+    Ok(match request.image_size {
+        None => own.clone(),
+        Some(0) => {
+            return Err(Error::Request {
+                name: request.entry.name,
+                reason: "image size 0: give at least 1".to_string(),
+            });
+        }
+        Some(side) => own.for_side(side),
+    })
+}
+
+fn architecture(
+    request: &Request,
+    found: &Found,
+    files: &Files,
+    side: usize,
+) -> Result<Architecture, Error> {
+    let refuse = |reason: &str| Error::Request {
+        name: request.entry.name,
+        reason: reason.to_string(),
+    };
+    let mut architecture = request.entry.architecture.clone();
+    match &mut architecture {
+        Architecture::Vit(net) => {
+            net.image_size = side;
+            if let Some(activation) = activation(request, found, files)? {
+                net.activation = activation;
+            }
+            // MAE was trained with 1e-6, whatever transformers' configuration says.
+            if let Some(eps) = found.eps.filter(|_| request.entry.family != Family::Mae) {
+                net.eps = eps;
+            }
+            match request.feature {
+                Feature::Published => {}
+                Feature::Mean => net.pooling = Pooling::Mean,
+                Feature::BeforeProjection if net.projection.is_none() => {
+                    return Err(refuse("it has no projection: take another --feature"));
+                }
+                Feature::BeforeProjection => net.projection = None,
+            }
+        }
+        Architecture::ClipResnet(net) => {
+            net.image_size = side;
+            net.feature = match request.feature {
+                Feature::Published => ClipResNetFeature::Projected,
+                Feature::BeforeProjection => ClipResNetFeature::Pooled,
+                Feature::Mean => return Err(refuse("only a transformer has a mean of patches")),
+            };
+        }
+        Architecture::Resnet(_) | Architecture::EfficientnetLite(_) => {
+            if request.feature != Feature::Published {
+                return Err(refuse("a convolutional net has only the published feature"));
+            }
+        }
+    }
+    Ok(architecture)
+}
+
+/// The files' activation, or else the one that was asked for. Weights of CLIP's family that come without
+/// configuration, and not from the entry's own repository, could have either.
+fn activation(
+    request: &Request,
+    found: &Found,
+    files: &Files,
+) -> Result<Option<Activation>, Error> {
+    let entry = request.entry;
+    let given = request.activation.or(found.activation);
+    let own = entry
+        .published
+        .is_some_and(|id| files.origin.starts_with(id));
+    if given.is_none() && entry.family == Family::Clip && !own {
+        return Err(Error::Request {
+            name: entry.name,
+            reason: format!(
+                "{} has no configuration beside it, and CLIP's weights come with two activations: give --activation \
+                 quick_gelu for OpenAI's weights, gelu for most of open_clip's",
+                files.origin
+            ),
+        });
+    }
+    Ok(given)
+}
+
+/// Tensors for the very net: position embeddings interpolated, other parts dropped.
+fn adapted(
+    tensors: Tensors,
+    architecture: &Architecture,
+    positions: Option<Positions>,
+) -> candle_core::Result<Tensors> {
+    let Some(how) = positions else {
+        return Ok(tensors);
+    };
+    match architecture {
+        Architecture::Vit(net) => vit::weights::for_config(net, tensors, how),
+        Architecture::ClipResnet(net) => clip_resnet::for_config(net, tensors, how),
+        Architecture::Resnet(_) | Architecture::EfficientnetLite(_) => Ok(tensors),
+    }
+}

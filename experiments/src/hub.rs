@@ -1,0 +1,112 @@
+//! Weights from the Hugging Face Hub, with a bar while they come.
+
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mr2_backbones::pretrained::Files;
+use mr2_backbones::weights::hub::{Error, Hub, HubConfig, HubFile, HubId, Progress};
+
+/// The names of weights that are tried, the safer format first.
+const WEIGHTS: [&str; 4] = [
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+];
+
+/// The configuration files that are fetched where the repository has them.
+const CONFIGS: [&str; 3] = [
+    "config.json",
+    "preprocessor_config.json",
+    "open_clip_config.json",
+];
+
+/// The weights that `hf:ORG/NAME[@REVISION][:FILE]` names, and the configuration files beside them.
+///
+/// # Errors
+/// Those of the Hub; a repository without weights under a known name.
+pub fn files(id: &str, quiet: bool) -> Result<Files> {
+    let id = HubId::parse(id)?;
+    let hub = Hub::new(HubConfig::from_env(|name| std::env::var_os(name))?)?;
+    let weights = match &id.file {
+        Some(_) => fetch(&hub, &id, quiet)?,
+        None => first(&hub, &id, quiet)?,
+    };
+    for name in CONFIGS {
+        optional(&hub, &id.with_file(name))?;
+    }
+    Ok(Files {
+        configs: weights.path.parent().map(|folder| folder.to_path_buf()),
+        origin: format!("hf:{}@{}", id.repo, weights.commit),
+        weights: weights.path,
+    })
+}
+
+fn first(hub: &Hub, id: &HubId, quiet: bool) -> Result<HubFile> {
+    let mut offline = None;
+    for name in WEIGHTS {
+        match fetch(hub, &id.with_file(name), quiet) {
+            Ok(file) => return Ok(file),
+            Err(Error::NotFound { .. }) => {}
+            Err(error @ Error::Offline { .. }) => offline = offline.or(Some(error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match offline {
+        Some(error) => Err(error.into()),
+        None => bail!(
+            "{id}: has none of {}: name the file, {id}:FILE",
+            WEIGHTS.join(", ")
+        ),
+    }
+}
+
+/// A file that the repository may lack. What a first use online didn't bring isn't there offline either.
+fn optional(hub: &Hub, id: &HubId) -> Result<()> {
+    match hub.file(id, None, &mut |_| {}) {
+        Ok(_) | Err(Error::NotFound { .. } | Error::Offline { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Fetches a file; on a terminal a bar shows how far it is.
+fn fetch(hub: &Hub, id: &HubId, quiet: bool) -> Result<HubFile, Error> {
+    let bar = match quiet {
+        true => ProgressBar::hidden(),
+        false => ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5)),
+    };
+    let template = "{prefix} {bar:24.cyan/dim} {bytes} of {total_bytes} {msg} · {eta} left";
+    // The template is a constant of ours; a default bar is still a bar.
+    bar.set_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar.set_prefix(id.to_string());
+    let found = hub.file(id, None, &mut |progress| show(&bar, &progress));
+    bar.finish_and_clear();
+    found
+}
+
+fn show(bar: &ProgressBar, progress: &Progress<'_>) {
+    let at = |bytes: u64, total: Option<u64>| {
+        bar.set_length(total.unwrap_or(bytes));
+        bar.set_position(bytes);
+    };
+    match progress {
+        Progress::Begins {
+            from,
+            to,
+            bytes,
+            total,
+        } => {
+            at(*bytes, *total);
+            let size = total.map(|total| format!(", {:.1} MB", total as f64 / 1e6));
+            tracing::info!("{from}{} to {}", size.unwrap_or_default(), to.display());
+        }
+        Progress::Fetched { bytes, total } => at(*bytes, *total),
+        Progress::Waiting { bytes, total } => {
+            at(*bytes, *total);
+            bar.set_message("(another process fetches it)");
+        }
+        Progress::Checking => bar.set_message("(checking)"),
+        _ => {}
+    }
+}

@@ -1,0 +1,139 @@
+//! What a backbone makes of images: computed once, kept on disk under a key of everything that decides it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mr2_backbones::pretrained::{Architecture, Pretrained};
+use mr2_data::{Fingerprint, ImageSet, Loader};
+use mr2_train::StopFlag;
+use mr2_train::features::{
+    Damaged, ExtractConfig, Extraction, FeatureFiles, FeatureMeta, FeatureSource, FeatureType,
+    available_memory, extract, images_per_batch, images_per_shard,
+};
+
+use crate::pretrained::pipeline;
+
+/// Bytes of memory that are counted on where the system doesn't say how many are free.
+const MEMORY: u64 = 4 << 30;
+/// Threads that decode while the network computes.
+const WORKERS: usize = 2;
+
+/// How features are kept and made.
+#[derive(clap::Args, Clone, Debug)]
+pub struct FeatureArgs {
+    /// Folder of all features that were computed; a second run with the same images and weights reads them there.
+    #[arg(long, value_name = "DIR", default_value = "runs/features")]
+    cache: PathBuf,
+    /// Store features in half the space, with 11 significant bits.
+    #[arg(long)]
+    half: bool,
+    /// Images that go through the backbone at once [default: what fits into memory].
+    #[arg(long, value_name = "N")]
+    images_per_batch: Option<usize>,
+    /// Tell images apart by content instead of by name, size and time of the last change: slower, and safe when files
+    /// are changed under the same time.
+    #[arg(long)]
+    by_content: bool,
+}
+
+/// The files of a part's features; nothing where a stop was asked for. Stopped, the next call goes on.
+///
+/// # Errors
+/// An image that can't be read; features that aren't finite; a folder that can't be written.
+pub fn files(
+    args: &FeatureArgs,
+    pretrained: &Pretrained,
+    set: &Arc<ImageSet>,
+    device: &Device,
+    quiet: bool,
+    stop: &StopFlag,
+) -> Result<Option<FeatureFiles>> {
+    let description = &pretrained.description;
+    let kind = match args.by_content {
+        true => Fingerprint::Content,
+        false => Fingerprint::Files,
+    };
+    let source = FeatureSource {
+        backbone: description.name.clone(),
+        output: serde_json::to_string(&(&description.architecture, &description.positions))?,
+        weights_sha256: description.sha256.clone(),
+        arithmetic: format!("f32 {:?}", device.location()),
+        dataset_hash: set.fingerprint(kind, rayon::current_num_threads())?,
+        dtype: match args.half {
+            true => FeatureType::F16,
+            false => FeatureType::F32,
+        },
+        views: 1,
+    };
+    let side = description.preprocessing.crop;
+    let batch = args.images_per_batch.unwrap_or_else(|| {
+        let largest = largest_activation(&description.architecture, side);
+        images_per_batch(
+            available_memory().unwrap_or(MEMORY),
+            [3, side, side],
+            largest,
+            WORKERS,
+        )
+    });
+    let pipeline = pipeline(&description.preprocessing)?;
+    let loader = Loader::for_evaluation(set.clone(), pipeline, batch, WORKERS, device)?;
+    let meta = FeatureMeta::new(source, &loader)?;
+    let config = ExtractConfig {
+        cache: args.cache.clone(),
+        images_per_shard: images_per_shard(pretrained.network.feature_dim(), meta.source.dtype),
+        damaged: Damaged::Recompute,
+    };
+    let part = format!("{:?}", set.split()).to_lowercase();
+    let bar = bar(quiet, &format!("{} {part}", description.name));
+    let extraction = extract(
+        pretrained.network.as_ref(),
+        &pretrained.params,
+        &loader,
+        &meta,
+        &config,
+        &mut |progress| {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+        },
+        stop,
+    );
+    bar.finish_and_clear();
+    match extraction.with_context(|| format!("{part} images of {}", set.name()))? {
+        Extraction::Stopped => Ok(None),
+        Extraction::Finished {
+            files, replaced, ..
+        } => {
+            for reason in replaced {
+                tracing::warn!("features computed again: {reason}");
+            }
+            Ok(Some(files))
+        }
+    }
+}
+
+fn bar(quiet: bool, label: &str) -> ProgressBar {
+    if quiet {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
+    let template = "{prefix} {bar:24.cyan/dim} {pos} of {len} images · {per_sec} · {eta} left";
+    // The template is a constant of ours; a default bar is still a bar.
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style);
+    bar.set_prefix(label.to_string());
+    bar
+}
+
+/// Values of one image in the network's largest layer.
+fn largest_activation(architecture: &Architecture, side: usize) -> usize {
+    match architecture {
+        Architecture::Vit(net) => (net.grid() * net.grid() + 1) * net.mlp_dim.max(3 * net.dim),
+        // The first feature map has half the image's sides; EfficientNet widens it sixfold at a quarter.
+        Architecture::Resnet(_) | Architecture::ClipResnet(_) => 64 * (side / 2).pow(2),
+        Architecture::EfficientnetLite(_) => 96 * (side / 2).pow(2),
+    }
+}

@@ -1,0 +1,11 @@
+//! Probing: what a frozen backbone's features are worth, class by class.
+//!
+//! [`images`] are what is classified, [`features`] what the backbone makes of them, kept on disk; [`protocol`] reads
+//! how a classifier is fitted; [`measure`] says what it is worth, and [`report`] writes it down.
+
+pub mod features;
+pub mod images;
+pub mod measure;
+pub mod protocol;
+pub mod report;
+pub mod run;
