@@ -46,7 +46,7 @@ fn sizes_are_those_of_the_classes_and_channels_that_are_asked_for() {
 fn pretrained_backbones_say_where_their_weights_are_and_what_images_they_want() {
     let list: Vec<Value> = serde_json::from_str(&models(&["--pretrained", "--json"])).unwrap();
     let table = models(&["--pretrained"]);
-    assert_eq!(table.lines().count(), list.len() + 1);
+    assert_eq!(table.lines().count(), list.len() + 3);
     let clip = list
         .iter()
         .find(|entry| entry["name"] == "clip-vit-b-16")

@@ -2,23 +2,8 @@
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mr2_backbones::pretrained::Files;
+use mr2_backbones::pretrained::{CONFIGS, Files, WEIGHTS};
 use mr2_backbones::weights::hub::{Error, Hub, HubConfig, HubFile, HubId, Progress};
-
-/// The names of weights that are tried, the safer format first.
-const WEIGHTS: [&str; 4] = [
-    "model.safetensors",
-    "open_clip_model.safetensors",
-    "pytorch_model.bin",
-    "open_clip_pytorch_model.bin",
-];
-
-/// The configuration files that are fetched where the repository has them.
-const CONFIGS: [&str; 3] = [
-    "config.json",
-    "preprocessor_config.json",
-    "open_clip_config.json",
-];
 
 /// The weights that `hf:ORG/NAME[@REVISION][:FILE]` names, and the configuration files beside them.
 ///
@@ -31,8 +16,12 @@ pub fn files(id: &str, quiet: bool) -> Result<Files> {
         Some(_) => fetch(&hub, &id, quiet)?,
         None => first(&hub, &id, quiet)?,
     };
-    for name in CONFIGS {
-        optional(&hub, &id.with_file(name))?;
+    let here = HubId {
+        revision: Some(weights.commit.clone()),
+        ..id.clone()
+    };
+    for (name, _) in CONFIGS {
+        optional(&hub, &here.with_file(name))?;
     }
     Ok(Files {
         configs: weights.path.parent().map(|folder| folder.to_path_buf()),
@@ -60,10 +49,17 @@ fn first(hub: &Hub, id: &HubId, quiet: bool) -> Result<HubFile> {
     }
 }
 
-/// A file that the repository may lack. What a first use online didn't bring isn't there offline either.
+/// A file that the repository may lack.
 fn optional(hub: &Hub, id: &HubId) -> Result<()> {
     match hub.file(id, None, &mut |_| {}) {
-        Ok(_) | Err(Error::NotFound { .. } | Error::Offline { .. }) => Ok(()),
+        Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+        Err(Error::Offline { .. }) => {
+            tracing::warn!(
+                "{id} isn't in the cache, and nothing is asked of the Hub: if the repository has it, images are prepared \
+                 in another way than online"
+            );
+            Ok(())
+        }
         Err(error) => Err(error.into()),
     }
 }

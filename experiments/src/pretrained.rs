@@ -5,8 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use mr2_backbones::pretrained::{
-    self, Entry, Feature, Files, Interpolation, LastLayer, Preprocessing, Pretrained, Request,
-    Resize,
+    self, Entry, Feature, Files, Interpolation, Preprocessing, Pretrained, Request, Resize,
 };
 use mr2_backbones::weights::positions::Interpolation as Positions;
 use mr2_data::{EvaluationGeometry, Pipeline, evaluation_transforms};
@@ -25,10 +24,10 @@ pub struct PretrainedArgs {
     /// Which feature: CLIP's behind or before its projection, or the mean of a transformer's patches.
     #[arg(long, value_enum, default_value_t = FeatureArg::Published)]
     feature: FeatureArg,
-    /// The activation of CLIP's transformers, for weights without a configuration file.
+    /// The activation of CLIP's transformers, where no configuration file beside the weights says it.
     #[arg(long, value_enum)]
     activation: Option<ActivationArg>,
-    /// How position embeddings are brought to another image size [default: as the library of the weights does].
+    /// How position embeddings are brought to another image size [default: as the library whose names the weights have].
     #[arg(long, value_enum, value_name = "LIBRARY")]
     pos_interpolation: Option<PositionsArg>,
     /// Parameters that the weights may lack, such as 'norm.*' (repeatable); they keep what they start from.
@@ -37,12 +36,13 @@ pub struct PretrainedArgs {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
 enum FeatureArg {
     /// What its authors use.
     Published,
-    /// CLIP's class token before the projection.
+    /// CLIP's vector before the projection.
     BeforeProjection,
-    /// The mean of the patches' tokens.
+    /// The mean of the patches' tokens (ViT, MAE).
     Mean,
 }
 
@@ -98,7 +98,7 @@ impl PretrainedArgs {
                 PositionsArg::Meta => Positions::Meta,
             }),
             allow_missing: &self.allow_missing,
-            last_layer: LastLayer::Fresh(1),
+            classes: 1,
         };
         Ok(pretrained::open(&request, &files, device)?)
     }

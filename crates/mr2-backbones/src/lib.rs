@@ -1,5 +1,5 @@
-//! Image classifiers to train from scratch on [Candle](candle_core), with the feature and the head
-//! apart.
+//! Image classifiers to train on [Candle](candle_core), from scratch or from published weights, with the feature and
+//! the head apart.
 //!
 //! A model is a [`Backbone`]: `features` turns images into an ordinary Candle tensor, `head` turns
 //! that into logits, `forward` is the one after the other. Losses that look at features, probes and
@@ -13,8 +13,8 @@
 //! - [`resnet`]: ResNet-18 to ResNet-152 for photographs, as in torchvision.
 //! - [`efficientnet_lite`]: EfficientNet-Lite for photographs.
 //! - [`clip_resnet`]: the residual image towers of CLIP.
-//! - [`weights`]: from published names of weights to ours.
 //! - [`head`]: the linear and the cosine head.
+//! - [`pretrained`]: published models by name, with the preprocessing that belongs to their weights.
 //! - [`weights`]: published weights, under whichever names: read, renamed and loaded strictly; with the feature
 //!   `hub`, from the Hugging Face Hub.
 //!

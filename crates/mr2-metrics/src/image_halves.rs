@@ -111,16 +111,16 @@ impl ImageHalves {
             vec![0.0; self.count[0].len()],
             vec![0.0; self.count[1].len()],
         ];
-        for half in 0..2 {
-            let present: Vec<usize> = (group(&self.groups[half])?.into_iter())
-                .filter(|&class| self.count[half][class] > 0)
-                .collect();
-            let share = 0.5 / present.len() as f64;
-            for &class in &present {
-                of_class[half][class] = share / self.count[half][class] as f64;
-            }
+        let halves = of_class.iter_mut().zip(&self.groups).zip(&self.count);
+        for ((of_class, groups), count) in halves {
+            let mut present = group(groups)?;
+            present.retain(|&class| count[class] > 0);
             if present.is_empty() {
                 return None;
+            }
+            let share = 0.5 / present.len() as f64;
+            for class in present {
+                of_class[class] = share / count[class] as f64;
             }
         }
         let weight = |(&label, &half): (&u32, &usize)| of_class[half][label as usize];
@@ -129,6 +129,7 @@ impl ImageHalves {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

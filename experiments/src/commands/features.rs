@@ -72,6 +72,11 @@ impl ImagesArgs {
         if self.images.is_empty() && self.dataset.is_empty() {
             bail!("name images: --images DIR (a folder of class folders) or --dataset NAME");
         }
+        if self.skip_bad_images && !self.dataset.is_empty() {
+            bail!(
+                "--skip-bad-images is for --images; a data set with a descriptor is whole or an error"
+            );
+        }
         let bad = match self.skip_bad_images {
             true => BadImages::Skipped,
             false => BadImages::Refused,

@@ -94,6 +94,10 @@ fn list_pretrained(output: &Output, out: &mut dyn Write) -> Result<()> {
             entry.summary
         )?;
     }
+    writeln!(
+        out,
+        "\nA configuration beside the weights (preprocessor_config.json, timm's or open_clip's) wins over the column images."
+    )?;
     Ok(())
 }
 

@@ -2,20 +2,23 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use mr2_backbones::pretrained::find;
 use mr2_data::ImageSet;
+use mr2_train::StopFlag;
 
 use super::features::ImagesArgs;
 use super::{Output, Threads, audit, write_json};
 use crate::device::DeviceArg;
 use crate::pretrained::PretrainedArgs;
 use crate::probing::features::{FeatureArgs, files};
-use crate::probing::images::Images;
-use crate::probing::measure::measure;
-use crate::probing::protocol::{Protocol, names};
+use crate::probing::measure::{Measured, measure};
+use crate::probing::protocol::Protocol;
 use crate::probing::report::{Probe, printed, report};
-use crate::probing::run::{PartFeatures, run as fit};
+use crate::probing::run::{Classifier, PartFeatures, run as fit};
 use crate::report::files::{FORMAT_VERSION, Report};
 use crate::report::terminal;
 use crate::stop::{STOPPED, on_signals};
@@ -78,6 +81,9 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     if args.pretrained.names_weights() && args.backbone.len() > 1 {
         bail!("--weights are those of one backbone; name one with --backbone");
     }
+    for name in &args.backbone {
+        find(name).map_err(|reason| anyhow!(reason))?;
+    }
     args.threads.apply()?;
     let all_images = args.images.open()?;
     let device = args.device.open()?;
@@ -112,12 +118,9 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
                 test: test.read(0)?,
             };
             let classes = images.classes.len();
-            let (classifiers, heads) = fit(&protocol, &features, classes, &args.seed)
-                .with_context(|| format!("{name} on {}", images.name))?;
-            let predictions: Vec<_> = classifiers
-                .iter()
-                .map(|it| it.predictions.clone())
-                .collect();
+            let fitted = interruptible(&stop, || fit(&protocol, &features, classes, &args.seed));
+            let (classifiers, heads) =
+                fitted.with_context(|| format!("{name} on {}", images.name))?;
             let labels = features.test.labels;
             probes.push(Probe {
                 backbone: pretrained.description.clone(),
@@ -126,21 +129,19 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
                 images: images.name.clone(),
                 provenance: images.provenance.clone(),
                 class_names: images.classes.clone(),
-                measures: measure(&labels, &predictions, classes)?,
+                measures: measures(&classifiers, &labels, classes)?,
                 labels,
                 protocol: protocol.json()?,
                 protocol_name: protocol.name().to_string(),
                 classifiers,
                 heads,
             });
-            tests.push(images);
+            tests.push(images.test.as_ref());
         }
     }
-    let tests: Vec<&ImageSet> = tests
-        .iter()
-        .map(|images: &&Images| images.test.as_ref())
-        .collect();
-    let report = report(probes, &tests)?;
+    // Photographs are for the report on disk.
+    let tests: &[&ImageSet] = if args.out.is_some() { &tests } else { &[] };
+    let report = report(probes, tests)?;
     if let Some(folder) = &args.out {
         report.write(folder)?;
     }
@@ -169,12 +170,82 @@ fn print(report: &Report<Vec<Probe>>, args: &Args, out: &mut dyn Write) -> Resul
             folder.join("report.html").display()
         )?;
     }
-    if args.method == ["erm"] && names().contains(&args.protocol.as_str()) {
+    let has_methods = |names: &[&str]| {
+        names.iter().all(|name| {
+            Protocol::read(&args.protocol)
+                .is_ok_and(|p| p.with_methods(&[name.to_string()]).is_ok())
+        })
+    };
+    if args.method == ["erm"] && has_methods(&["uniform", "mr2"]) {
         writeln!(
             out,
-            "\nMR² beside it, and its control, on the same features: the same command with\n  --method erm --method uniform \
-             --method mr2"
+            "\nMR² beside it, and its control, on the same features:\n  {} --method erm --method uniform --method mr2",
+            this_command()
         )?;
     }
     Ok(())
+}
+
+/// Measures, each seed's classifiers beside the first method's of the same seed.
+fn measures(
+    classifiers: &[Classifier],
+    labels: &[u32],
+    classes: usize,
+) -> Result<Vec<Vec<Measured>>> {
+    let mut rows = vec![Vec::new(); classifiers.len()];
+    for first in 0..classifiers.len() {
+        if !rows[first].is_empty() {
+            continue;
+        }
+        let seed = classifiers[first].seed;
+        let of_seed: Vec<usize> = (0..classifiers.len())
+            .filter(|&at| classifiers[at].seed == seed)
+            .collect();
+        let predictions: Vec<_> = of_seed
+            .iter()
+            .map(|&at| classifiers[at].predictions.clone())
+            .collect();
+        for (at, measured) in of_seed
+            .into_iter()
+            .zip(measure(labels, &predictions, classes)?)
+        {
+            rows[at] = measured;
+        }
+    }
+    Ok(rows)
+}
+
+/// Does the work, and ends the process where a stop is asked for on the way: nothing is written while heads are fitted.
+fn interruptible<T>(stop: &StopFlag, work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                if stop.is_set() {
+                    std::process::exit(STOPPED.into());
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// What the user wrote, without a choice of methods.
+fn this_command() -> String {
+    let mut words = Vec::new();
+    let mut given = std::env::args().skip(1);
+    while let Some(word) = given.next() {
+        if word == "--method" {
+            given.next();
+        } else if !word.starts_with("--method=") {
+            let plain = word
+                .chars()
+                .all(|c| c.is_alphanumeric() || "-_./:=@,+".contains(c));
+            words.push(if plain { word } else { format!("'{word}'") });
+        }
+    }
+    format!("mr2 {}", words.join(" "))
 }

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use crate::assemble::{descriptor, not_opened};
 
-/// Of a data set without validation images, this share of each class's training images is held out, 1 in 10.
+/// Of a data set without validation images, one in so many of the smallest class's training images is held out, and as
+/// many of every other class.
 const HELD_OUT: usize = 10;
 /// Seed of that draw.
 const HELD_OUT_SEED: u64 = 0;
@@ -85,8 +86,8 @@ impl Images {
         )
     }
 
-    /// A data set with a descriptor in `root`. Where it has no validation images, a tenth of each class's training
-    /// images is held out.
+    /// A data set with a descriptor in `root`. Where it has no validation images, as many training images of each class
+    /// are held out as are a tenth of the smallest class.
     ///
     /// # Errors
     /// Names the data set, the file or the key that is wrong.

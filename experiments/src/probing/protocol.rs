@@ -32,7 +32,7 @@ const CARRIED: [(&str, &str); 7] = [
 #[derive(Clone, Debug, PartialEq)]
 pub enum Protocol {
     /// A linear classifier.
-    Linear(ProbeConfig),
+    Linear(Box<ProbeConfig>),
     /// The nearest training images vote.
     Neighbours(KnnConfig),
 }
@@ -65,7 +65,7 @@ impl Protocol {
         let value = Value::Table(table);
         match votes {
             true => typed(value).map(Self::Neighbours),
-            false => typed(value).map(Self::Linear),
+            false => typed(value).map(Box::new).map(Self::Linear),
         }
         .with_context(|| origin.to_string())
     }
@@ -125,6 +125,7 @@ pub fn names() -> Vec<&'static str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use mr2_train::probe::Protocol as Published;
@@ -142,7 +143,7 @@ mod tests {
                 .collect();
             assert_eq!(names, ["erm", "uniform", "mr2"], "{}", published.name());
             file.check().unwrap();
-            assert_eq!(file, published.config(file.methods.clone()));
+            assert_eq!(*file, published.config(file.methods.clone()));
         }
         for votes in [KnnConfig::dino(), KnnConfig::dinov2()] {
             let file = Protocol::read(&votes.protocol).unwrap();

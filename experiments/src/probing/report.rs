@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use image::RgbImage;
-use mr2_backbones::pretrained::Description;
+use mr2_backbones::pretrained::{Architecture, Description, Preprocessing, Resize};
 use mr2_data::ImageSet;
-use mr2_metrics::{Metric, softmax};
+use mr2_metrics::softmax;
 use mr2_train::probe::HeadResult;
 use serde::Serialize;
 
@@ -53,7 +53,7 @@ pub struct Probe {
     pub heads: Vec<HeadResult>,
 }
 
-/// The report, with photographs of the mistakes where `tests` has each probe's test images.
+/// The report; `tests` has each probe's test images, for photographs of the mistakes, or none of them.
 ///
 /// # Errors
 /// When a metric refuses the predictions, or a test image can't be read.
@@ -69,13 +69,13 @@ pub fn report(probes: Vec<Probe>, tests: &[&ImageSet]) -> Result<Report<Vec<Prob
         .collect(),
     }];
     let mut plots = BTreeMap::new();
-    for (probe, test) in probes.iter().zip(tests) {
+    for (number, probe) in probes.iter().enumerate() {
         let Some(first) = probe.classifiers.first() else {
             continue;
         };
         let name = format!("{} on {}", probe.backbone.name, probe.images);
         let audit = audit::report(&audited(probe, first)?)?;
-        let own = |plot: &str| format!("{plot}-{}", slug(&name));
+        let own = |plot: &str| format!("{plot}-{}-{}", number + 1, slug(&name));
         let mut blocks = Vec::new();
         for block in audit
             .document
@@ -97,7 +97,10 @@ pub fn report(probes: Vec<Probe>, tests: &[&ImageSet]) -> Result<Report<Vec<Prob
                 .into_iter()
                 .map(|(plot, scene)| (own(&plot), scene)),
         );
-        let rows = gallery(first, &audit.data.classes, probe, test)?;
+        let rows = match tests.get(number) {
+            Some(test) => gallery(first, &audit.data.classes, probe, test)?,
+            None => Vec::new(),
+        };
         if !rows.is_empty() {
             plots.insert(own("gallery"), mistake_gallery(&rows));
             blocks.push(Block::Figure(Figure {
@@ -111,7 +114,7 @@ pub fn report(probes: Vec<Probe>, tests: &[&ImageSet]) -> Result<Report<Vec<Prob
         });
     }
     let document = Document {
-        title: "Linear probes, class by class".into(),
+        title: "Probes of pretrained features, class by class".into(),
         summary: probes.iter().map(summary).collect(),
         sections,
     };
@@ -134,8 +137,40 @@ fn summary(probe: &Probe) -> String {
         1 => "; 1 file couldn't be decoded and was left out".to_string(),
         n => format!("; {n} files couldn't be decoded and were left out"),
     };
+    let Preprocessing {
+        resize,
+        interpolation,
+        crop,
+        ..
+    } = &probe.backbone.preprocessing;
+    let filter = format!("{interpolation:?}").to_lowercase();
+    let images_as = match resize {
+        Resize::ShortSide(side) => {
+            format!("short side to {side}, the middle {crop} x {crop}, {filter}")
+        }
+        Resize::Square => format!("{crop} x {crop} whatever their shape, {filter}"),
+    };
+    let net = match &probe.backbone.architecture {
+        Architecture::Vit(net) => format!(
+            ", {:?} with ε {:e}, {:?} pooled{}",
+            net.activation,
+            net.eps,
+            net.pooling,
+            match net.projection {
+                Some(_) => " and projected",
+                None => "",
+            }
+        ),
+        Architecture::ClipResnet(net) => format!(", {:?}", net.feature),
+        Architecture::Resnet(_) | Architecture::EfficientnetLite(_) => String::new(),
+    };
+    let net = net.to_lowercase();
+    let missing = match probe.backbone.not_in_file.len() {
+        0 => String::new(),
+        n => format!(", {n} PARAMETERS NOT IN THE FILE (--allow-missing)"),
+    };
     format!(
-        "{} ({}, SHA-256 {}…), {} features; {source}: {train} training, {validation} validation and {test} test images of \
+        "{} ({}, SHA-256 {}…{net}{missing}), images {images_as}; {} features; {source}: {train} training, {validation} validation and {test} test images of \
          {} classes, {division}{skipped}; protocol {}.",
         probe.backbone.name,
         probe.backbone.origin,
@@ -310,7 +345,7 @@ fn photo(test: &ImageSet, index: usize) -> Result<RgbImage> {
     ))
 }
 
-/// Lines for the terminal: the methods' tables, and the first backbone's classes.
+/// What the terminal shows: the methods' tables, and each probe's classes.
 pub fn printed(report: &Report<Vec<Probe>>) -> Vec<&Table> {
     let tables = report
         .document
@@ -324,9 +359,4 @@ pub fn printed(report: &Report<Vec<Probe>>) -> Vec<&Table> {
     let wanted =
         |table: &&Table| table.title != "All images" && table.title != "Most frequent mistakes";
     tables.filter(wanted).collect()
-}
-
-/// The overall accuracy of a row, for tests and messages.
-pub fn overall(measures: &[Measured]) -> Option<f64> {
-    measures.iter().find(|m| m.metric == Metric::Overall)?.value
 }

@@ -1,8 +1,10 @@
 //! A protocol on the features of one backbone and one set of images.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use mr2_train::features::Features;
-use mr2_train::probe::{HeadResult, KnnConfig, Labelled, Test, Training, Validation, knn, probe};
+use mr2_train::probe::{
+    FitEnd, HeadResult, KnnConfig, Labelled, Test, Training, Validation, knn, probe,
+};
 use serde::Serialize;
 
 use super::protocol::Protocol;
@@ -27,6 +29,8 @@ pub struct Classifier {
     pub seed: u64,
     /// The setting that validation images chose, and its accuracy on them.
     pub chosen: Option<HeadResult>,
+    /// How the fit to training and validation images ended, where there was one.
+    pub refit: Option<FitEnd>,
     /// In words, for the table.
     pub setting: String,
     /// γ of each class; empty for votes.
@@ -76,7 +80,8 @@ pub fn run(
                 Ok(Classifier {
                     method: probed.head.method.clone(),
                     seed: probed.head.seed,
-                    setting: setting(&probed.head),
+                    setting: setting(&probed.head, probed.refit),
+                    refit: probed.refit,
                     margins: probed.margins.clone(),
                     predictions: probed.predictions(test.features())?,
                     logits: Some(logits),
@@ -98,6 +103,13 @@ fn vote(
     // Small sets have fewer images than the protocols' largest numbers.
     let mut config = config.clone();
     config.neighbours.retain(|&k| k <= training.labels().len());
+    if config.neighbours.is_empty() {
+        bail!(
+            "{}: {} training images are fewer than its smallest number of neighbours: take another protocol",
+            config.protocol,
+            training.labels().len()
+        );
+    }
     let right = |found: &[u32], set: &Labelled<'_>| {
         found
             .iter()
@@ -110,10 +122,7 @@ fn vote(
         .iter()
         .map(|found| right(found, validation))
         .collect();
-    let best = counts
-        .iter()
-        .max()
-        .context("fewer training images than neighbours: take another protocol")?;
+    let best = counts.iter().max().context("no number of neighbours")?;
     let best = counts.iter().position(|count| count == best).unwrap_or(0);
     let neighbours = config.neighbours[best];
     config.neighbours = vec![neighbours];
@@ -122,6 +131,7 @@ fn vote(
         method: "vote".to_string(),
         seed: 0,
         chosen: None,
+        refit: None,
         setting: format!("{neighbours} neighbours"),
         margins: Vec::new(),
         predictions,
@@ -130,15 +140,19 @@ fn vote(
 }
 
 /// What was chosen, in words.
-fn setting(head: &HeadResult) -> String {
+fn setting(head: &HeadResult, refit: Option<FitEnd>) -> String {
     use mr2_train::probe::{MarginConfig, Setting};
     let margins = |margins: &MarginConfig| match margins {
         MarginConfig::Erm {} => String::new(),
         MarginConfig::Uniform { budget } => format!(", γ = {budget}"),
         MarginConfig::Mr2 { gamma, .. } => format!(", c̄ = {}", gamma.budget),
     };
+    let end = match refit.unwrap_or(head.end) {
+        FitEnd::NotConverged { .. } => ", not converged",
+        _ => "",
+    };
     match &head.setting {
-        Setting::Lbfgs { margins: of, c } => format!("C = {c:.3e}{}", margins(of)),
+        Setting::Lbfgs { margins: of, c } => format!("C = {c:.3e}{}{end}", margins(of)),
         Setting::Steps {
             margins: of,
             lr,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use mr2_nn::layers::Activation;
 use serde_json::Value;
 
-use super::files::PREPROCESSING;
+use super::files::CONFIGS;
 use super::open::Error;
 use super::preprocessing::{ConfigKind, Preprocessing};
 
@@ -12,14 +12,15 @@ use super::preprocessing::{ConfigKind, Preprocessing};
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub preprocessing: Option<Preprocessing>,
-    pub activation: Option<Activation>,
+    /// An activation that isn't known is an error where it matters.
+    pub activation: Option<Result<Activation, String>>,
     pub eps: Option<f64>,
 }
 
 /// Reads the configuration files of a folder.
 pub(super) fn read(folder: &Path) -> Result<Found, Error> {
     let mut found = Found::default();
-    for (name, kind) in PREPROCESSING {
+    for (name, kind) in CONFIGS {
         let path = folder.join(name);
         let Some(text) = text_of(&path)? else {
             continue;
@@ -28,7 +29,7 @@ pub(super) fn read(folder: &Path) -> Result<Found, Error> {
         let config: Value = serde_json::from_str(&text)
             .map_err(|error| refuse(format!("not valid JSON: {error}")))?;
         if name == "config.json" {
-            transformers(&config, &mut found).map_err(refuse)?;
+            transformers(&config, &mut found);
             if config.get("pretrained_cfg").is_none() {
                 continue;
             }
@@ -37,10 +38,10 @@ pub(super) fn read(folder: &Path) -> Result<Found, Error> {
             let quick = config
                 .pointer("/model_cfg/quick_gelu")
                 .and_then(Value::as_bool);
-            found.activation = Some(match quick {
+            found.activation = Some(Ok(match quick {
                 Some(true) => Activation::QuickGelu,
                 _ => Activation::Gelu,
-            });
+            }));
         }
         if found.preprocessing.is_none() {
             let read = Preprocessing::from_config(kind, &text).map_err(refuse)?;
@@ -58,23 +59,80 @@ fn text_of(path: &PathBuf) -> Result<Option<String>, Error> {
     }
 }
 
-/// The activation and the ε of transformers' models; CLIP's two towers have a configuration each.
-fn transformers(config: &Value, found: &mut Found) -> Result<(), String> {
+/// The activation and the ε of transformers' models; CLIP's two towers have a configuration each, of which only what
+/// differs from the usual may be written.
+fn transformers(config: &Value, found: &mut Found) {
     let vision = config.get("vision_config").unwrap_or(config);
-    if let Some(activation) = vision
+    let kind = config.get("model_type").and_then(Value::as_str);
+    found.activation = match vision
         .get("hidden_act")
-        .filter(|act| act.as_str() != Some("relu"))
+        .map(|activation| activation.as_str())
     {
-        found.activation = Some(match activation.as_str() {
-            Some("gelu") => Activation::Gelu,
-            Some("quick_gelu") => Activation::QuickGelu,
-            _ => {
-                return Err(format!(
-                    "`hidden_act`: expected gelu or quick_gelu, got {activation}"
-                ));
-            }
-        });
-    }
+        Some(Some("gelu")) => Some(Ok(Activation::Gelu)),
+        Some(Some("quick_gelu")) => Some(Ok(Activation::QuickGelu)),
+        None if matches!(kind, Some("clip" | "clip_vision_model")) => {
+            Some(Ok(Activation::QuickGelu))
+        }
+        None => None,
+        Some(_) => Some(Err(format!(
+            "config.json: `hidden_act`: expected gelu or quick_gelu, got {}",
+            vision["hidden_act"]
+        ))),
+    };
     found.eps = vision.get("layer_norm_eps").and_then(Value::as_f64);
-    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read_with(files: &[(&str, &str)]) -> Result<Found, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        read(folder.path())
+    }
+
+    #[test]
+    fn activation_and_epsilon_are_those_of_the_image_tower() {
+        let both = r#"{"model_type": "clip", "vision_config": {"hidden_act": "gelu", "layer_norm_eps": 1e-5}, "text_config": {"hidden_act": "quick_gelu"}}"#;
+        let found = read_with(&[("config.json", both)]).unwrap();
+        assert_eq!(found.activation, Some(Ok(Activation::Gelu)));
+        assert_eq!(found.eps, Some(1e-5));
+        let short = r#"{"model_type": "clip", "vision_config": {}}"#;
+        let found = read_with(&[("config.json", short)]).unwrap();
+        assert_eq!(found.activation, Some(Ok(Activation::QuickGelu)));
+        let resnet = r#"{"model_type": "resnet", "hidden_act": "relu"}"#;
+        let found = read_with(&[("config.json", resnet)]).unwrap();
+        assert!(matches!(found.activation, Some(Err(_))) && found.preprocessing.is_none());
+    }
+
+    #[test]
+    fn open_clip_says_quick_gelu_or_means_the_exact_one() {
+        let preprocess = r#""preprocess_cfg": {"size": 224, "mean": [0, 0, 0], "std": [1, 1, 1]}"#;
+        for (model, activation) in [
+            (r#"{"quick_gelu": true}"#, Activation::QuickGelu),
+            ("{}", Activation::Gelu),
+        ] {
+            let text = format!("{{\"model_cfg\": {model}, {preprocess}}}");
+            let found = read_with(&[("open_clip_config.json", &text)]).unwrap();
+            assert_eq!(found.activation, Some(Ok(activation)));
+            assert_eq!(found.preprocessing.unwrap().crop, 224);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_is_named() {
+        let error = read_with(&[("config.json", "{")]).unwrap_err().to_string();
+        assert!(
+            error.contains("config.json") && error.contains("not valid JSON"),
+            "{error}"
+        );
+        let error = read_with(&[("preprocessor_config.json", "{}")])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("preprocessor_config.json"), "{error}");
+    }
 }

@@ -21,7 +21,7 @@ pub struct Entry {
     pub source: &'static str,
     /// The licence of the published weights.
     pub licence: &'static str,
-    /// Where the weights are published, `hf:ORG/NAME`; nothing where only a file of one's own will do.
+    /// Where the weights are published, `hf:ORG/NAME[:FILE]`; nothing where only a file of one's own will do.
     pub published: Option<&'static str>,
     /// Which spellings of tensor names are understood.
     pub family: Family,
@@ -29,8 +29,8 @@ pub struct Entry {
     pub architecture: Architecture,
     /// What the published weights were made for, where no configuration comes with a file.
     pub preprocessing: Preprocessing,
-    /// How the library that the published weights are for interpolates position embeddings; nothing for nets
-    /// without them.
+    /// How the library of the published weights interpolates position embeddings; nothing for nets without them.
+    /// Weights under another library's names are interpolated its way ([`Family::library`]).
     pub positions: Option<Positions>,
 }
 
@@ -284,12 +284,12 @@ static ENTRIES: [Entry; 23] = [
     ),
     clip_resnet(
         "clip-rn50",
-        "hf:timm/resnet50_clip.openai",
+        "hf:timm/resnet50_clip.openai:open_clip_model.safetensors",
         clip_resnet::RN50,
     ),
     clip_resnet(
         "clip-rn101",
-        "hf:timm/resnet101_clip.openai",
+        "hf:timm/resnet101_clip.openai:open_clip_model.safetensors",
         clip_resnet::RN101,
     ),
     dino(

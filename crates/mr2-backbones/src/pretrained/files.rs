@@ -3,9 +3,17 @@ use std::path::{Path, PathBuf};
 
 use super::preprocessing::ConfigKind;
 
+/// The names of weights in a published repository, the safer format first.
+pub const WEIGHTS: [&str; 4] = [
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+];
+
 /// The configuration files that are looked for, and whose they are. open_clip's comes before timm's: its
 /// repositories have both.
-pub(super) const PREPROCESSING: [(&str, ConfigKind); 3] = [
+pub const CONFIGS: [(&str, ConfigKind); 3] = [
     ("preprocessor_config.json", ConfigKind::Transformers),
     ("open_clip_config.json", ConfigKind::OpenClip),
     ("config.json", ConfigKind::Timm),
@@ -23,11 +31,18 @@ pub struct Files {
 }
 
 impl Files {
-    /// A file of weights alone, or a folder of weights and configuration files.
+    /// A folder of weights and configuration files, or a file of weights: alone, unless it has a name under which weights
+    /// are published, as `model.safetensors`; then the configuration files beside it are its own.
     pub fn local(path: &Path) -> Self {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let configs = match path.is_dir() {
+            true => Some(path),
+            false if name.is_some_and(|name| WEIGHTS.contains(&name)) => path.parent(),
+            false => None,
+        };
         Self {
             weights: path.to_path_buf(),
-            configs: path.is_dir().then(|| path.to_path_buf()),
+            configs: configs.map(Path::to_path_buf),
             origin: path.display().to_string(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`entries()`] lists them, [`find`] takes one by name. [`Files`] are the weights and the configurations beside
 //! them, from a file or folder ([`Files::local`]) or, with the feature `hub`, from the Hugging Face Hub.
-//! [`open`] reads them into a network whose last layer is fresh or the published one.
+//! [`open`] reads them into a network whose last layer is fresh.
 //!
 //! What configuration files say wins over the entry: the preprocessing always; for transformers the activation
 //! and the ε of the normalisations. Everything that decides a feature is in the [`Description`].
@@ -24,8 +24,8 @@ use crate::resnet::{ResNet, ResNetConfig};
 use crate::vit::{Vit, VitConfig};
 
 pub use entries::{Entry, entries, find};
-pub use files::Files;
-pub use open::{Description, Error, Feature, LastLayer, Pretrained, Request, open};
+pub use files::{CONFIGS, Files, WEIGHTS};
+pub use open::{Description, Error, Feature, Pretrained, Request, open};
 pub use preprocessing::{ConfigKind, Interpolation, Preprocessing, Resize};
 
 /// A net with all its sizes.
@@ -57,7 +57,7 @@ impl Architecture {
     }
 
     /// How the names of the last layer's parameters begin.
-    pub fn last_layer(&self) -> &'static str {
+    fn last_layer(&self) -> &'static str {
         match self {
             Self::Resnet(_) => "fc.",
             Self::ClipResnet(_) | Self::Vit(_) => "head.",

@@ -35,8 +35,8 @@ pub struct Request<'a> {
     pub positions: Option<Positions>,
     /// Patterns of parameters that the file may lack (`head.*`); they keep the values they start from.
     pub allow_missing: &'a [String],
-    /// What the last layer is.
-    pub last_layer: LastLayer,
+    /// Classes of the last layer, which is a fresh linear one: the file's is left out.
+    pub classes: usize,
 }
 
 /// Which feature a model gives.
@@ -49,15 +49,6 @@ pub enum Feature {
     BeforeProjection,
     /// A transformer's mean of the patches' tokens, with a fresh normalisation where the file has none for it.
     Mean,
-}
-
-/// The last layer of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LastLayer {
-    /// A fresh linear layer for so many classes; the file's is left out.
-    Fresh(usize),
-    /// The file's, of so many classes.
-    Published(usize),
 }
 
 /// A pretrained network.
@@ -86,7 +77,7 @@ pub struct Description {
     pub preprocessing: Preprocessing,
     /// How position embeddings were interpolated, where there are any.
     pub positions: Option<Positions>,
-    /// Parameters that the file lacks.
+    /// Parameters that the file lacks, which keep what they start from; the last layer isn't counted.
     pub not_in_file: Vec<String>,
 }
 
@@ -146,27 +137,29 @@ pub fn open(request: &Request, files: &Files, device: &Device) -> Result<Pretrai
         Some(folder) => configs::read(folder)?,
         None => Found::default(),
     };
+    if request.positions.is_some() && entry.positions.is_none() {
+        return Err(Error::Request {
+            name: entry.name,
+            reason: "it has no position embeddings: leave --pos-interpolation out".to_string(),
+        });
+    }
     let file = weights::read(&files.weights)?;
+    let library = entry.family.library(&file.tensors);
     let mut tensors = entry
         .family
         .to_ours(file.tensors)
         .map_err(|error| fit(error.to_string()))?;
     let preprocessing = preprocessing(request, &found)?;
     let architecture = architecture(request, &found, files, preprocessing.crop)?;
-    let classes = match request.last_layer {
-        LastLayer::Published(classes) => classes,
-        LastLayer::Fresh(classes) => {
-            tensors.retain(|name, _| !name.starts_with(architecture.last_layer()));
-            classes
-        }
-    };
-    let positions = request.positions.or(entry.positions);
+    let last_layer = architecture.last_layer();
+    tensors.retain(|name, _| !name.starts_with(last_layer));
+    let positions = request.positions.or(library).or(entry.positions);
     let tensors =
         adapted(tensors, &architecture, positions).map_err(|error| fit(error.to_string()))?;
     let params = ParamStore::new(0, DType::F32, device);
     let config = BuildConfig {
         in_channels: 3,
-        classes,
+        classes: request.classes,
         head: Head::Linear,
         dropout: 0.0,
     };
@@ -174,11 +167,10 @@ pub fn open(request: &Request, files: &Files, device: &Device) -> Result<Pretrai
         .build(&config, params.var_builder())
         .map_err(|error| fit(error.to_string()))?;
     let mut allowed = request.allow_missing.to_vec();
-    if let LastLayer::Fresh(_) = request.last_layer {
-        allowed.push(format!("{}*", architecture.last_layer()));
-    }
-    let not_in_file =
+    allowed.push(format!("{last_layer}*"));
+    let mut not_in_file =
         weights::fit(&params, tensors, &allowed).map_err(|error| fit(error.to_string()))?;
+    not_in_file.retain(|name| !name.starts_with(last_layer));
     Ok(Pretrained {
         network,
         params,
@@ -220,6 +212,12 @@ fn architecture(
         name: request.entry.name,
         reason: reason.to_string(),
     };
+    let activation_is_fixed = || match request.activation {
+        Some(_) => Err(refuse(
+            "a convolutional net has one activation: leave --activation out",
+        )),
+        None => Ok(()),
+    };
     let mut architecture = request.entry.architecture.clone();
     match &mut architecture {
         Architecture::Vit(net) => {
@@ -233,6 +231,11 @@ fn architecture(
             }
             match request.feature {
                 Feature::Published => {}
+                Feature::Mean if !matches!(request.entry.family, Family::Vit | Family::Mae) => {
+                    return Err(refuse(
+                        "its normalisation is trained for the class token: --feature mean is for ViT and MAE",
+                    ));
+                }
                 Feature::Mean => net.pooling = Pooling::Mean,
                 Feature::BeforeProjection if net.projection.is_none() => {
                     return Err(refuse("it has no projection: take another --feature"));
@@ -241,6 +244,7 @@ fn architecture(
             }
         }
         Architecture::ClipResnet(net) => {
+            activation_is_fixed()?;
             net.image_size = side;
             net.feature = match request.feature {
                 Feature::Published => ClipResNetFeature::Projected,
@@ -249,6 +253,7 @@ fn architecture(
             };
         }
         Architecture::Resnet(_) | Architecture::EfficientnetLite(_) => {
+            activation_is_fixed()?;
             if request.feature != Feature::Published {
                 return Err(refuse("a convolutional net has only the published feature"));
             }
@@ -265,21 +270,37 @@ fn activation(
     files: &Files,
 ) -> Result<Option<Activation>, Error> {
     let entry = request.entry;
-    let given = request.activation.or(found.activation);
-    let own = entry
-        .published
-        .is_some_and(|id| files.origin.starts_with(id));
-    if given.is_none() && entry.family == Family::Clip && !own {
-        return Err(Error::Request {
-            name: entry.name,
-            reason: format!(
-                "{} has no configuration beside it, and CLIP's weights come with two activations: give --activation \
+    let refuse = |reason: String| Error::Request {
+        name: entry.name,
+        reason,
+    };
+    let said = found.activation.clone().transpose().map_err(refuse)?;
+    match (request.activation, said) {
+        (Some(_), _) if entry.family != Family::Clip => Err(refuse(
+            "its activation is the same in all published weights: leave --activation out"
+                .to_string(),
+        )),
+        (Some(wanted), Some(said)) if wanted != said => Err(refuse(format!(
+            "--activation says {wanted:?}, the configuration beside the weights {said:?}: leave --activation out"
+        ))),
+        (None, None) if entry.family == Family::Clip && !is_own(entry, files) => {
+            Err(refuse(format!(
+                "no configuration beside {} says its activation, and CLIP's weights come with two: give --activation \
                  quick_gelu for OpenAI's weights, gelu for most of open_clip's",
                 files.origin
-            ),
-        });
+            )))
+        }
+        (wanted, said) => Ok(wanted.or(said)),
     }
-    Ok(given)
+}
+
+/// Whether the files come from the repository that the entry is published in.
+fn is_own(entry: &Entry, files: &Files) -> bool {
+    let repository = |id: &str| -> Option<String> {
+        let rest = id.strip_prefix("hf:")?;
+        Some(rest.split(['@', ':']).next()?.to_string())
+    };
+    entry.published.and_then(repository) == repository(&files.origin) && entry.published.is_some()
 }
 
 /// Tensors for the very net: position embeddings interpolated, other parts dropped.

@@ -86,6 +86,16 @@ impl Preprocessing {
 /// `size` is {height, width} or {shortest_edge}; in older files a number, which image processors of ViT's family
 /// take for both sides and those of CLIP's and ConvNeXT's for the short one.
 fn transformers(config: &Value) -> Result<Preprocessing, String> {
+    for step in ["do_resize", "do_rescale", "do_normalize"] {
+        if config.get(step).and_then(Value::as_bool) == Some(false) {
+            return Err(format!("`{step}` is false, which isn't supported"));
+        }
+    }
+    if let Some(factor) = config.get("rescale_factor").and_then(Value::as_f64)
+        && (factor * 255.0 - 1.0).abs() > 1e-6
+    {
+        return Err(format!("`rescale_factor`: expected 1/255, got {factor}"));
+    }
     let kind = ["image_processor_type", "feature_extractor_type"]
         .iter()
         .find_map(|key| config.get(key).and_then(Value::as_str))
@@ -127,7 +137,8 @@ fn transformers(config: &Value) -> Result<Preprocessing, String> {
         (Some(false), _) | (None, None) => {
             return Err(
                 "the short side is resized and nothing is cropped, so images keep their \
-                 proportions: give --image-size"
+                 proportions, which isn't supported: name the file of weights alone, under a name of your own, for the \
+                 model's usual preprocessing"
                     .to_string(),
             );
         }
@@ -291,4 +302,5 @@ fn triple(config: &Value, key: &str) -> Result<[f64; 3], String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

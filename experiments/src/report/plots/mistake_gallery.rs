@@ -74,6 +74,7 @@ fn fitted(photo: &RgbImage) -> ((f64, f64), (f64, f64)) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
