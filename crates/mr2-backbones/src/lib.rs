@@ -13,6 +13,7 @@
 //! - [`resnet`]: ResNet-18 to ResNet-152 for photographs, as in torchvision.
 //! - [`efficientnet_lite`]: EfficientNet-Lite for photographs.
 //! - [`clip_resnet`]: the residual image towers of CLIP.
+//! - [`clip_text`]: the text tower of CLIP, its tokenizer, and classifiers made of texts.
 //! - [`head`]: the linear and the cosine head.
 //! - [`pretrained`]: published models by name, with the preprocessing that belongs to their weights.
 //! - [`weights`]: published weights, under whichever names: read, renamed and loaded strictly; with the feature
@@ -52,6 +53,7 @@
 //! ```
 pub mod cifar_resnet;
 pub mod clip_resnet;
+pub mod clip_text;
 pub mod efficientnet_lite;
 pub mod head;
 mod parameter_count;

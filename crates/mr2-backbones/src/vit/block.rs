@@ -1,14 +1,29 @@
-//! Attention and a perceptron, each behind its normalisation and around a skip connection.
+//! Attention and a perceptron, each behind its normalisation and around a skip connection: the block of all our
+//! transformers, of images and of text.
 use candle_core::Result;
 use candle_nn::VarBuilder;
 use mr2_nn::graph::{Act, Ctx};
 use mr2_nn::init::{ZEROS, normal};
 use mr2_nn::layers::{Activation, Attention, LayerNorm, LayerScale, Linear};
 
-use super::{DEVIATION, VitConfig};
+use super::DEVIATION;
+
+/// What a block is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockConfig {
+    pub dim: usize,
+    pub heads: usize,
+    /// Whether a token sees only itself and those before it.
+    pub causal: bool,
+    pub mlp_dim: usize,
+    pub activation: Activation,
+    pub eps: f64,
+    pub qkv_bias: bool,
+    pub layer_scale: Option<f64>,
+}
 
 #[derive(Debug, Clone)]
-pub(super) struct Block {
+pub(crate) struct Block {
     norm1: LayerNorm,
     qkv: Linear,
     attention: Attention,
@@ -20,10 +35,11 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn new(net: &VitConfig, vb: VarBuilder) -> Result<Self> {
-        let VitConfig {
+    pub(crate) fn new(net: &BlockConfig, vb: VarBuilder) -> Result<Self> {
+        let BlockConfig {
             dim,
             heads,
+            causal,
             mlp_dim,
             qkv_bias,
             eps,
@@ -33,10 +49,7 @@ impl Block {
         Ok(Self {
             norm1: LayerNorm::new(dim, eps, vb.pp("norm1"))?,
             qkv: linear(dim, 3 * dim, qkv_bias, attn.pp("qkv"))?,
-            attention: Attention {
-                heads,
-                causal: false,
-            },
+            attention: Attention { heads, causal },
             proj: Branch::new(net, dim, attn.pp("proj"), vb.pp("ls1"))?,
             norm2: LayerNorm::new(dim, eps, vb.pp("norm2"))?,
             fc1: linear(dim, mlp_dim, true, mlp.pp("fc1"))?,
@@ -45,7 +58,7 @@ impl Block {
         })
     }
 
-    pub(super) fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
+    pub(crate) fn forward(&self, cx: &Ctx, x: &Act) -> Result<Act> {
         let qkv = self.qkv.forward(cx, &self.norm1.forward(cx, x)?)?;
         let x = self
             .proj
@@ -75,7 +88,7 @@ struct Branch {
 }
 
 impl Branch {
-    fn new(net: &VitConfig, inputs: usize, vb: VarBuilder, scale: VarBuilder) -> Result<Self> {
+    fn new(net: &BlockConfig, inputs: usize, vb: VarBuilder, scale: VarBuilder) -> Result<Self> {
         Ok(Self {
             linear: linear(inputs, net.dim, true, vb)?,
             scale: match net.layer_scale {

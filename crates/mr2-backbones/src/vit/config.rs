@@ -3,6 +3,8 @@ use candle_core::{Result, bail};
 use mr2_nn::layers::Activation;
 use serde::{Deserialize, Serialize};
 
+use super::block::BlockConfig;
+
 /// What becomes of the last tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,6 +76,19 @@ impl VitConfig {
         match self.pooling {
             Pooling::Class | Pooling::Mean => self.dim,
             Pooling::LastBlocks { count, mean } => (count + usize::from(mean)) * self.dim,
+        }
+    }
+
+    pub(super) fn block(&self) -> BlockConfig {
+        BlockConfig {
+            dim: self.dim,
+            heads: self.heads,
+            causal: false,
+            mlp_dim: self.mlp_dim,
+            activation: self.activation,
+            eps: self.eps,
+            qkv_bias: self.qkv_bias,
+            layer_scale: self.layer_scale,
         }
     }
 

