@@ -24,3 +24,4 @@ mod train; // one run through the command line: signals, kills, resuming, errors
 mod tune; // settings chosen on validation images, stage by stage
 #[cfg(all(unix, feature = "hub"))]
 mod weights; // files of the Hub: listed, found, verified, offline
+mod zeroshot; // CLIP by the names of classes: table, report, templates, errors

@@ -1,9 +1,39 @@
 //! Weights from the Hugging Face Hub, with a bar while they come.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mr2_backbones::pretrained::{CONFIGS, Files, WEIGHTS};
 use mr2_backbones::weights::hub::{Error, Hub, HubConfig, HubFile, HubId, Progress};
+
+/// What a tokenizer is read from: all of it, or its two parts.
+const TOKENIZER: [&str; 3] = ["tokenizer.json", "vocab.json", "merges.txt"];
+
+/// The folder with the tokenizer's files of `hf:ORG/NAME[@REVISION]`; nothing where it has none.
+///
+/// # Errors
+/// Those of the Hub.
+pub fn tokenizer(id: &str) -> Result<Option<PathBuf>> {
+    let mut id = HubId::parse(id)?;
+    let hub = Hub::new(HubConfig::from_env(|name| std::env::var_os(name))?)?;
+    let (mut folder, mut offline) = (None, None);
+    for name in TOKENIZER {
+        match hub.file(&id.with_file(name), None, &mut |_| {}) {
+            Ok(file) => {
+                folder = file.path.parent().map(Path::to_path_buf);
+                id.revision = Some(file.commit);
+            }
+            Err(Error::NotFound { .. }) => {}
+            Err(error @ Error::Offline { .. }) => offline = offline.or(Some(error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match (folder, offline) {
+        (None, Some(error)) => Err(error.into()),
+        (folder, _) => Ok(folder),
+    }
+}
 
 /// The weights that `hf:ORG/NAME[@REVISION][:FILE]` names, and the configuration files beside them.
 ///
@@ -24,7 +54,7 @@ pub fn files(id: &str, quiet: bool) -> Result<Files> {
         optional(&hub, &here.with_file(name))?;
     }
     Ok(Files {
-        configs: weights.path.parent().map(|folder| folder.to_path_buf()),
+        configs: weights.path.parent().map(Path::to_path_buf),
         origin: format!("hf:{}@{}", id.repo, weights.commit),
         weights: weights.path,
     })

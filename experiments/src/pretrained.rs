@@ -1,12 +1,14 @@
 //! Pretrained backbones: a name and where its weights are → a network, and its preprocessing as a pipeline.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use mr2_backbones::pretrained::{
     self, Entry, Feature, Files, Interpolation, Preprocessing, Pretrained, Request, Resize,
+    TextTower,
 };
+use mr2_backbones::weights::keys::Family;
 use mr2_backbones::weights::positions::Interpolation as Positions;
 use mr2_data::{EvaluationGeometry, Pipeline, evaluation_transforms};
 use mr2_nn::layers::Activation;
@@ -77,8 +79,50 @@ impl PretrainedArgs {
     /// An unknown name; weights that can't be had, read or don't fit.
     pub fn open(&self, name: &str, device: &Device, quiet: bool) -> Result<Pretrained> {
         let entry = pretrained::find(name).map_err(|reason| anyhow!(reason))?;
-        let files = self.files(entry, quiet)?;
-        let request = Request {
+        let files = Self::files(self.named(entry)?, quiet)?;
+        Ok(pretrained::open(&self.request(entry), &files, device)?)
+    }
+
+    /// Opens both towers of the CLIP `name`. The tokenizer is in a folder or a repository of the Hub (`hf:ORG/NAME`),
+    /// by default that of the weights.
+    ///
+    /// # Errors
+    /// As [`PretrainedArgs::open`]; a backbone without a text tower; features of images that aren't in the space of
+    /// texts.
+    pub fn open_with_text(
+        &self,
+        name: &str,
+        tokenizer: Option<&str>,
+        device: &Device,
+        quiet: bool,
+    ) -> Result<(Pretrained, TextTower)> {
+        let entry = pretrained::find(name).map_err(|reason| anyhow!(reason))?;
+        if !matches!(entry.family, Family::Clip | Family::ClipResNet) {
+            bail!("{name}: it has no text tower; those named clip-* have one");
+        }
+        if !matches!(self.feature, FeatureArg::Published) {
+            bail!("--feature: texts are compared with CLIP's projected feature only; leave it out");
+        }
+        let named = self.named(entry)?;
+        let files = Self::files(named, quiet)?;
+        let folder = match tokenizer {
+            Some(id) if id.starts_with("hf:") => tokenizer_from_hub(id)?,
+            Some(folder) => Some(PathBuf::from(folder)),
+            None if named.starts_with("hf:") => tokenizer_from_hub(&files.origin)?,
+            None => None,
+        };
+        let request = self.request(entry);
+        let text = pretrained::open_text(&request, &files, folder.as_deref(), device)?;
+        let images = Request {
+            // A residual tower of images has one: what is asked for is that of the texts.
+            activation: request.activation.filter(|_| entry.family == Family::Clip),
+            ..request
+        };
+        Ok((pretrained::open(&images, &files, device)?, text))
+    }
+
+    fn request<'a>(&'a self, entry: &'a Entry) -> Request<'a> {
+        Request {
             entry,
             image_size: self.image_size,
             feature: match self.feature {
@@ -99,8 +143,7 @@ impl PretrainedArgs {
             }),
             allow_missing: &self.allow_missing,
             classes: 1,
-        };
-        Ok(pretrained::open(&request, &files, device)?)
+        }
     }
 
     /// Whether one set of weights is named: then there can be only one backbone.
@@ -108,15 +151,19 @@ impl PretrainedArgs {
         self.weights.is_some()
     }
 
-    fn files(&self, entry: &Entry, quiet: bool) -> Result<Files> {
-        let named = match (self.weights.as_deref(), entry.published) {
-            (Some(named), _) => named,
-            (None, Some(published)) => published,
+    /// The weights' id, file or folder.
+    fn named(&self, entry: &Entry) -> Result<&str> {
+        match (self.weights.as_deref(), entry.published) {
+            (Some(named), _) => Ok(named),
+            (None, Some(published)) => Ok(published),
             (None, None) => bail!(
                 "{}: its weights aren't on the Hub: name their file with --weights FILE",
                 entry.name
             ),
-        };
+        }
+    }
+
+    fn files(named: &str, quiet: bool) -> Result<Files> {
         if named.starts_with("hf:") {
             return from_hub(named, quiet);
         }
@@ -131,6 +178,16 @@ impl PretrainedArgs {
 #[cfg(feature = "hub")]
 fn from_hub(id: &str, quiet: bool) -> Result<Files> {
     crate::hub::files(id, quiet)
+}
+
+#[cfg(feature = "hub")]
+fn tokenizer_from_hub(id: &str) -> Result<Option<PathBuf>> {
+    crate::hub::tokenizer(id)
+}
+
+#[cfg(not(feature = "hub"))]
+fn tokenizer_from_hub(id: &str) -> Result<Option<PathBuf>> {
+    from_hub(id, true).map(|files| files.configs)
 }
 
 #[cfg(not(feature = "hub"))]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 use mr2_backbones::clip_text::weights::{Unseen, config_of};
 use mr2_backbones::clip_text::{ClipText, ClipTextConfig, Template, Tokenizer, zero_shot_head};
+use mr2_backbones::pretrained::{Feature, Files, Request, find, open_text};
 use mr2_backbones::weights::keys::Family;
 use mr2_backbones::weights::{Tensors, fit};
 use mr2_nn::graph::{Ctx, Mode};
@@ -160,6 +161,74 @@ fn says<T, E: std::fmt::Display>(result: Result<T, E>, text: &str) {
     };
     let message = error.to_string();
     assert!(message.contains(text), "{message}");
+}
+
+/// A folder as the Hub has it: weights, what the tokenizer is read from, and a configuration.
+fn repository(case: &str, config: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = format!("{case}/");
+    let own = |(name, tensor): (String, Tensor)| {
+        let name = name.strip_prefix(&prefix)?;
+        Some((name.to_string(), tensor))
+    };
+    let tensors: HashMap<String, Tensor> = fixture().into_iter().filter_map(own).collect();
+    let path = |name: &str| folder.path().join(name);
+    candle_core::safetensors::save(&tensors, path("model.safetensors")).unwrap();
+    let tokenizer = fixtures().join("clip_tokenizer/tokenizer.json");
+    fs::copy(tokenizer, path("tokenizer.json")).unwrap();
+    fs::write(path("config.json"), config).unwrap();
+    folder
+}
+
+#[test]
+fn the_text_tower_of_a_folder_is_as_its_configuration_says() {
+    let config = r#"{"text_config": {"hidden_act": "quick_gelu", "num_attention_heads": 3}, "vision_config": {}}"#;
+    let folder = repository("openai", config);
+    let files = Files::local(folder.path());
+    let request = |name: &str| Request {
+        entry: find(name).unwrap(),
+        image_size: None,
+        feature: Feature::Published,
+        activation: None,
+        positions: None,
+        allow_missing: &[],
+        classes: 1,
+    };
+    let open = |name: &str, files: &Files| open_text(&request(name), files, None, &Device::Cpu);
+    let text = open("clip-vit-b-16", &files).unwrap();
+    let fixture = fixture();
+    let cx = Ctx::new(&Device::Cpu, DType::F32, Mode::Eval).unwrap();
+    let features = text
+        .network
+        .features(&cx, &ids(&fixture["ids|zeros"]))
+        .unwrap();
+    check("opened", &features, &fixture["openai|zeros"]);
+    assert_eq!(text.tokenizer.end(), 532);
+
+    let other = Request {
+        activation: Some(Activation::Gelu),
+        ..request("clip-vit-b-16")
+    };
+    says(
+        open_text(&other, &files, None, &Device::Cpu),
+        "leave --activation out",
+    );
+    says(open("resnet50", &files), "it has no text tower");
+    let alone = folder.path().join("clip.safetensors");
+    fs::copy(folder.path().join("model.safetensors"), &alone).unwrap();
+    let alone = Files::local(&alone);
+    says(
+        open("clip-vit-b-16", &alone),
+        "name the folder of its tokenizer.json",
+    );
+    fs::remove_file(&alone.weights).unwrap();
+    fs::write(folder.path().join("config.json"), "{}").unwrap();
+    says(open("clip-vit-b-16", &files), "give --activation");
+    let tower = repository("hf", config);
+    says(
+        open("clip-vit-b-16", &Files::local(tower.path())),
+        "logit_scale",
+    );
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub mod train;
 pub mod tune;
 #[cfg(feature = "hub")]
 pub mod weights;
+pub mod zeroshot;
 
 /// Measure and reduce class-wise accuracy disparity in image classifiers.
 #[derive(Parser)]
@@ -60,6 +61,8 @@ enum Command {
     Audit(audit::Args),
     /// Probe pretrained backbones on images of your own, class by class.
     Probe(probe::Args),
+    /// Classify images of your own by their classes' names with CLIP; no training.
+    Zeroshot(zeroshot::Args),
     /// Compute the features of images with a pretrained backbone.
     Features(features::Args),
     /// List the known data sets, or check one on disk.
@@ -89,6 +92,7 @@ pub fn main(out: &mut dyn Write) -> Result<u8> {
         Command::Tune(args) => return tune::run(args, &cli.output, out),
         Command::Gpu(args) => return gpu::run(args, out),
         Command::Probe(args) => return probe::run(args, &cli.output, out),
+        Command::Zeroshot(args) => return zeroshot::run(args, &cli.output, out),
         Command::Features(args) => return features::run(args, &cli.output, out),
         Command::Eval(args) => eval::run(args, &cli.output, out)?,
         Command::Report(args) => report::run(args, &cli.output, out)?,

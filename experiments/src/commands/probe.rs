@@ -1,7 +1,7 @@
 //! `mr2 probe`: linear probes of pretrained backbones on one's own images, class by class.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -141,7 +141,11 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     }
     // Photographs are for the report on disk.
     let tests: &[&ImageSet] = if args.out.is_some() { &tests } else { &[] };
-    let report = report(probes, tests)?;
+    let report = report(
+        "Probes of pretrained features, class by class",
+        probes,
+        tests,
+    )?;
     if let Some(folder) = &args.out {
         report.write(folder)?;
     }
@@ -155,21 +159,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
 }
 
 fn print(report: &Report<Vec<Probe>>, args: &Args, out: &mut dyn Write) -> Result<()> {
-    let style = terminal::Style::of_stdout();
-    for line in &report.document.summary {
-        writeln!(out, "{line}")?;
-    }
-    for table in printed(report) {
-        let short = audit::shortened(table, "--out DIR writes all of them");
-        write!(out, "\n{}", terminal::render_table(&short, style))?;
-    }
-    if let Some(folder) = &args.out {
-        writeln!(
-            out,
-            "\nReport: {} (also .md, .tex, .json; plots in plots/)",
-            folder.join("report.html").display()
-        )?;
-    }
+    print_report(report, args.out.as_deref(), out)?;
     let has_methods = |names: &[&str]| {
         names.iter().all(|name| {
             Protocol::read(&args.protocol)
@@ -216,7 +206,7 @@ fn measures(
 }
 
 /// Does the work, and ends the process where a stop is asked for on the way: nothing is written while heads are fitted.
-fn interruptible<T>(stop: &StopFlag, work: impl FnOnce() -> T) -> T {
+pub fn interruptible<T>(stop: &StopFlag, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -248,4 +238,31 @@ fn this_command() -> String {
         }
     }
     format!("mr2 {}", words.join(" "))
+}
+
+/// What a terminal shows of a report, and where it is.
+///
+/// # Errors
+/// When it can't be written.
+pub fn print_report(
+    report: &Report<Vec<Probe>>,
+    folder: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let style = terminal::Style::of_stdout();
+    for line in &report.document.summary {
+        writeln!(out, "{line}")?;
+    }
+    for table in printed(report) {
+        let short = audit::shortened(table, "--out DIR writes all of them");
+        write!(out, "\n{}", terminal::render_table(&short, style))?;
+    }
+    if let Some(folder) = folder {
+        writeln!(
+            out,
+            "\nReport: {} (also .md, .tex, .json; plots in plots/)",
+            folder.join("report.html").display()
+        )?;
+    }
+    Ok(())
 }

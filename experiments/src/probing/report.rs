@@ -53,11 +53,11 @@ pub struct Probe {
     pub heads: Vec<HeadResult>,
 }
 
-/// The report; `tests` has each probe's test images, for photographs of the mistakes, or none of them.
+/// The report of that title; `tests` has each probe's test images, for photographs of the mistakes, or none of them.
 ///
 /// # Errors
 /// When a metric refuses the predictions, or a test image can't be read.
-pub fn report(probes: Vec<Probe>, tests: &[&ImageSet]) -> Result<Report<Vec<Probe>>> {
+pub fn report(title: &str, probes: Vec<Probe>, tests: &[&ImageSet]) -> Result<Report<Vec<Probe>>> {
     let mut sections = vec![Section {
         title: "Methods".into(),
         blocks: vec![
@@ -114,7 +114,7 @@ pub fn report(probes: Vec<Probe>, tests: &[&ImageSet]) -> Result<Report<Vec<Prob
         });
     }
     let document = Document {
-        title: "Probes of pretrained features, class by class".into(),
+        title: title.into(),
         summary: probes.iter().map(summary).collect(),
         sections,
     };

@@ -26,7 +26,7 @@ use crate::vit::DEVIATION;
 use crate::vit::block::{Block, BlockConfig};
 
 pub use tokenizer::{Tokenizer, TokenizerError};
-pub use zero_shot::{Template, TemplateError, own_templates, zero_shot_head};
+pub use zero_shot::{Template, TemplateError, own_templates, zero_shot_head, zero_shot_logits};
 
 /// Deviation of the start of positions.
 const POSITIONS: f64 = 0.01;

@@ -89,3 +89,21 @@ pub fn zero_shot_head(
     let features = features.reshape((classes.len(), templates.len(), tower.config().projection))?;
     normalised(&features.mean(1)?)? * tower.logit_factor()?
 }
+
+/// Logits of images under a [`zero_shot_head`]: their features normalised, times the head.
+///
+/// # Shapes
+/// `features`: (images, features), as the image tower projects them; returns (images, classes).
+///
+/// # Errors
+/// Features of another length than the texts'.
+pub fn zero_shot_logits(features: &Tensor, head: &Tensor) -> Result<Tensor> {
+    let (images, texts) = (features.dim(1)?, head.dim(1)?);
+    if images != texts {
+        bail!(
+            "zero-shot: images have {images} features, texts {texts}: the towers aren't of one model, or the images' \
+             isn't projected"
+        )
+    }
+    normalised(features)?.matmul(&head.t()?)
+}

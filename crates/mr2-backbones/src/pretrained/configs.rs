@@ -15,6 +15,15 @@ pub(super) struct Found {
     /// An activation that isn't known is an error where it matters.
     pub activation: Option<Result<Activation, String>>,
     pub eps: Option<f64>,
+    pub text: FoundText,
+}
+
+/// What is said of CLIP's text tower.
+#[derive(Debug, Default)]
+pub(super) struct FoundText {
+    pub activation: Option<Result<Activation, String>>,
+    pub eps: Option<f64>,
+    pub heads: Option<usize>,
 }
 
 /// Reads the configuration files of a folder.
@@ -33,6 +42,9 @@ pub(super) fn read(folder: &Path) -> Result<Found, Error> {
             if config.get("pretrained_cfg").is_none() {
                 continue;
             }
+        }
+        if kind == ConfigKind::OpenClip {
+            found.text.heads = number(&config, "/model_cfg/text_cfg/heads").or(found.text.heads);
         }
         if kind == ConfigKind::OpenClip && found.activation.is_none() {
             let quick = config
@@ -64,22 +76,38 @@ fn text_of(path: &PathBuf) -> Result<Option<String>, Error> {
 fn transformers(config: &Value, found: &mut Found) {
     let vision = config.get("vision_config").unwrap_or(config);
     let kind = config.get("model_type").and_then(Value::as_str);
-    found.activation = match vision
-        .get("hidden_act")
-        .map(|activation| activation.as_str())
-    {
-        Some(Some("gelu")) => Some(Ok(Activation::Gelu)),
-        Some(Some("quick_gelu")) => Some(Ok(Activation::QuickGelu)),
-        None if matches!(kind, Some("clip" | "clip_vision_model")) => {
-            Some(Ok(Activation::QuickGelu))
-        }
-        None => None,
-        Some(_) => Some(Err(format!(
-            "config.json: `hidden_act`: expected gelu or quick_gelu, got {}",
-            vision["hidden_act"]
-        ))),
+    let clip = matches!(kind, Some("clip" | "clip_vision_model"));
+    let unsaid = clip.then_some(Activation::QuickGelu);
+    found.activation = activation(vision, unsaid).or(found.activation.take());
+    found.eps = eps(vision);
+    let text = config.get("text_config").unwrap_or(&Value::Null);
+    found.text = FoundText {
+        activation: activation(text, unsaid),
+        eps: eps(text),
+        heads: number(text, "/num_attention_heads").or(found.text.heads),
     };
-    found.eps = vision.get("layer_norm_eps").and_then(Value::as_f64);
+}
+
+fn activation(tower: &Value, unsaid: Option<Activation>) -> Option<Result<Activation, String>> {
+    let Some(said) = tower.get("hidden_act") else {
+        return unsaid.map(Ok);
+    };
+    Some(match said.as_str() {
+        Some("gelu") => Ok(Activation::Gelu),
+        Some("quick_gelu") => Ok(Activation::QuickGelu),
+        _ => Err(format!(
+            "config.json: `hidden_act`: expected gelu or quick_gelu, got {said}"
+        )),
+    })
+}
+
+fn eps(tower: &Value) -> Option<f64> {
+    tower.get("layer_norm_eps").and_then(Value::as_f64)
+}
+
+fn number(config: &Value, pointer: &str) -> Option<usize> {
+    let number = config.pointer(pointer)?.as_u64()?;
+    usize::try_from(number).ok()
 }
 
 #[cfg(test)]
@@ -101,9 +129,12 @@ mod tests {
         let found = read_with(&[("config.json", both)]).unwrap();
         assert_eq!(found.activation, Some(Ok(Activation::Gelu)));
         assert_eq!(found.eps, Some(1e-5));
+        assert_eq!(found.text.activation, Some(Ok(Activation::QuickGelu)));
+        assert_eq!(found.text.eps, None);
         let short = r#"{"model_type": "clip", "vision_config": {}}"#;
         let found = read_with(&[("config.json", short)]).unwrap();
         assert_eq!(found.activation, Some(Ok(Activation::QuickGelu)));
+        assert_eq!(found.text.activation, Some(Ok(Activation::QuickGelu)));
         let resnet = r#"{"model_type": "resnet", "hidden_act": "relu"}"#;
         let found = read_with(&[("config.json", resnet)]).unwrap();
         assert!(matches!(found.activation, Some(Err(_))) && found.preprocessing.is_none());
@@ -117,8 +148,11 @@ mod tests {
             ("{}", Activation::Gelu),
         ] {
             let text = format!("{{\"model_cfg\": {model}, {preprocess}}}");
-            let found = read_with(&[("open_clip_config.json", &text)]).unwrap();
+            // timm's configuration, which doesn't say it, is beside it.
+            let timm = ("config.json", r#"{"architecture": "resnet50_clip"}"#);
+            let found = read_with(&[("open_clip_config.json", &text), timm]).unwrap();
             assert_eq!(found.activation, Some(Ok(activation)));
+            assert!(found.text.activation.is_none());
             assert_eq!(found.preprocessing.unwrap().crop, 224);
         }
     }

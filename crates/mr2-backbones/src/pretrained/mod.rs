@@ -2,15 +2,17 @@
 //!
 //! [`entries()`] lists them, [`find`] takes one by name. [`Files`] are the weights and the configurations beside
 //! them, from a file or folder ([`Files::local`]) or, with the feature `hub`, from the Hugging Face Hub.
-//! [`open`] reads them into a network whose last layer is fresh.
+//! [`open`] reads them into a network whose last layer is fresh, [`open_text`] into CLIP's text tower.
 //!
 //! What configuration files say wins over the entry: the preprocessing always; for transformers the activation
 //! and the ε of the normalisations. Everything that decides a feature is in the [`Description`].
+mod activation;
 mod configs;
 mod entries;
 mod files;
 mod open;
 mod preprocessing;
+mod text;
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
@@ -27,6 +29,7 @@ pub use entries::{Entry, entries, find};
 pub use files::{CONFIGS, Files, WEIGHTS};
 pub use open::{Description, Error, Feature, Pretrained, Request, open};
 pub use preprocessing::{ConfigKind, Interpolation, Preprocessing, Resize};
+pub use text::{TextTower, open_text};
 
 /// A net with all its sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,11 +8,13 @@ use mr2_nn::params::ParamStore;
 use serde::{Deserialize, Serialize};
 
 use super::Architecture;
+use super::activation;
 use super::configs::{self, Found};
 use super::entries::Entry;
 use super::files::Files;
 use super::preprocessing::Preprocessing;
 use crate::clip_resnet::{self, ClipResNetFeature};
+use crate::clip_text::TokenizerError;
 use crate::head::Head;
 use crate::registry::BuildConfig;
 use crate::vit::{self, Pooling};
@@ -101,6 +103,9 @@ pub enum Error {
         /// What doesn't fit, and what would.
         reason: String,
     },
+    /// The tokenizer can't be read.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// The weights can't be read.
     #[error(transparent)]
     Weights(#[from] weights::Error),
@@ -222,7 +227,7 @@ fn architecture(
     match &mut architecture {
         Architecture::Vit(net) => {
             net.image_size = side;
-            if let Some(activation) = activation(request, found, files)? {
+            if let Some(activation) = activation::of_images(request, found, files)? {
                 net.activation = activation;
             }
             // MAE was trained with 1e-6, whatever transformers' configuration says.
@@ -260,47 +265,6 @@ fn architecture(
         }
     }
     Ok(architecture)
-}
-
-/// The files' activation, or else the one that was asked for. Weights of CLIP's family that come without
-/// configuration, and not from the entry's own repository, could have either.
-fn activation(
-    request: &Request,
-    found: &Found,
-    files: &Files,
-) -> Result<Option<Activation>, Error> {
-    let entry = request.entry;
-    let refuse = |reason: String| Error::Request {
-        name: entry.name,
-        reason,
-    };
-    let said = found.activation.clone().transpose().map_err(refuse)?;
-    match (request.activation, said) {
-        (Some(_), _) if entry.family != Family::Clip => Err(refuse(
-            "its activation is the same in all published weights: leave --activation out"
-                .to_string(),
-        )),
-        (Some(wanted), Some(said)) if wanted != said => Err(refuse(format!(
-            "--activation says {wanted:?}, the configuration beside the weights {said:?}: leave --activation out"
-        ))),
-        (None, None) if entry.family == Family::Clip && !is_own(entry, files) => {
-            Err(refuse(format!(
-                "no configuration beside {} says its activation, and CLIP's weights come with two: give --activation \
-                 quick_gelu for OpenAI's weights, gelu for most of open_clip's",
-                files.origin
-            )))
-        }
-        (wanted, said) => Ok(wanted.or(said)),
-    }
-}
-
-/// Whether the files come from the repository that the entry is published in.
-fn is_own(entry: &Entry, files: &Files) -> bool {
-    let repository = |id: &str| -> Option<String> {
-        let rest = id.strip_prefix("hf:")?;
-        Some(rest.split(['@', ':']).next()?.to_string())
-    };
-    entry.published.and_then(repository) == repository(&files.origin) && entry.published.is_some()
 }
 
 /// Tensors for the very net: position embeddings interpolated, other parts dropped.
