@@ -10,14 +10,14 @@ use toml::{Table, Value};
 
 use crate::support::root;
 
-/// Every file under experiments/runs, with its text.
+/// Every run file under experiments/runs, with its text; probes' protocols are no runs.
 fn run_files() -> Vec<(PathBuf, String)> {
     let mut folders = vec![root().join("experiments/runs")];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.is_dir() && !path.ends_with("probes") {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "toml") {
                 let text = std::fs::read_to_string(&path).unwrap();

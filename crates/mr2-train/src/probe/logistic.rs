@@ -39,16 +39,15 @@ pub(super) fn fit(set: &Prepared<'_>, regression: Regression<'_>, rows: &Rows) -
     let scales: Vec<f32> = scales.map(|margin| (1.0 / margin) as f32).collect();
     let images = IMAGES.min(set.len());
     let mut logits = vec![0f32; images * classes];
-    let mut scratch = vec![0f32; images * width];
+    let standardised = standard.of(&set.features);
     let objective = |x: &[f64], gradient: &mut [f64]| -> Result<f64> {
         let (weight, bias) = head(x, first, classes, width);
         let mut loss = 0.0;
         gradient.fill(0.0);
         let (of_weight, of_bias) = gradient.split_at_mut(free * width);
-        let blocks = set.features.chunks(images * width);
+        let blocks = standardised.chunks(images * width);
         for (features, labels) in blocks.zip(set.labels.chunks(images)) {
             let logits = &mut logits[..labels.len() * classes];
-            let features = standard.of(features, &mut scratch);
             rows.linear(features, &weight, Some(&bias), width, logits)?;
             loss += cross_entropy(logits, labels, &scales, classes, 1.0)?[0];
             let found = rows.weight_gradient(logits, features, width)?;

@@ -32,11 +32,11 @@ impl Standard {
         }
     }
 
-    /// Rows of features, standardised, at the beginning of `scratch`.
-    pub(super) fn of<'a>(&self, features: &[f32], scratch: &'a mut [f32]) -> &'a [f32] {
+    /// Rows of features, standardised.
+    pub(super) fn of(&self, features: &[f32]) -> Vec<f32> {
         let width = self.mean.len();
-        let scratch = &mut scratch[..features.len()];
-        scratch
+        let mut standardised = vec![0f32; features.len()];
+        standardised
             .par_chunks_mut(ROWS * width)
             .zip(features.par_chunks(ROWS * width))
             .for_each(|(to, from)| {
@@ -46,7 +46,7 @@ impl Standard {
                     }
                 }
             });
-        scratch
+        standardised
     }
 
     /// Half the square of the weight on unchanged features, times `penalty`; its gradient is added.
