@@ -158,7 +158,7 @@ fn classes_are_told_apart_by_their_names() {
     let names = names.to_str().unwrap();
     refused(&["--class-names", names], "2 names for 3 classes");
     refused(
-        &["--feature", "before-projection"],
+        &["--feature", "before_projection"],
         "CLIP's projected feature only",
     );
     let empty = world.folder.path().join("empty");
