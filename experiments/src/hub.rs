@@ -3,12 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mr2_backbones::pretrained::{CONFIGS, Files, WEIGHTS};
+use indicatif::ProgressBar;
+use mr2_backbones::pretrained::{CONFIGS, Files};
+use mr2_backbones::weights::NAMES;
 use mr2_backbones::weights::hub::{Error, Hub, HubConfig, HubFile, HubId, Progress};
+
+use crate::progress::bar;
 
 /// What a tokenizer is read from: all of it, or its two parts.
 const TOKENIZER: [&str; 3] = ["tokenizer.json", "vocab.json", "merges.txt"];
+
+/// The Hub as the environment has it.
+///
+/// # Errors
+/// A setting that can't be meant.
+pub fn open() -> Result<Hub, Error> {
+    Hub::new(HubConfig::from_env(|name| std::env::var_os(name))?)
+}
 
 /// The folder with the tokenizer's files of `hf:ORG/NAME[@REVISION]`; nothing where it has none.
 ///
@@ -16,7 +27,7 @@ const TOKENIZER: [&str; 3] = ["tokenizer.json", "vocab.json", "merges.txt"];
 /// Those of the Hub.
 pub fn tokenizer(id: &str) -> Result<Option<PathBuf>> {
     let mut id = HubId::parse(id)?;
-    let hub = Hub::new(HubConfig::from_env(|name| std::env::var_os(name))?)?;
+    let hub = open()?;
     let (mut folder, mut offline) = (None, None);
     for name in TOKENIZER {
         match hub.file(&id.with_file(name), None, &mut |_| {}) {
@@ -41,7 +52,7 @@ pub fn tokenizer(id: &str) -> Result<Option<PathBuf>> {
 /// Those of the Hub; a repository without weights under a known name.
 pub fn files(id: &str, quiet: bool) -> Result<Files> {
     let id = HubId::parse(id)?;
-    let hub = Hub::new(HubConfig::from_env(|name| std::env::var_os(name))?)?;
+    let hub = open()?;
     let weights = match &id.file {
         Some(_) => fetch(&hub, &id, quiet)?,
         None => first(&hub, &id, quiet)?,
@@ -62,7 +73,7 @@ pub fn files(id: &str, quiet: bool) -> Result<Files> {
 
 fn first(hub: &Hub, id: &HubId, quiet: bool) -> Result<HubFile> {
     let mut offline = None;
-    for name in WEIGHTS {
+    for name in NAMES {
         match fetch(hub, &id.with_file(name), quiet) {
             Ok(file) => return Ok(file),
             Err(Error::NotFound { .. }) => {}
@@ -74,7 +85,7 @@ fn first(hub: &Hub, id: &HubId, quiet: bool) -> Result<HubFile> {
         Some(error) => Err(error.into()),
         None => bail!(
             "{id}: has none of {}: name the file, {id}:FILE",
-            WEIGHTS.join(", ")
+            NAMES.join(", ")
         ),
     }
 }
@@ -95,17 +106,12 @@ fn optional(hub: &Hub, id: &HubId) -> Result<()> {
 }
 
 /// Fetches a file; on a terminal a bar shows how far it is.
-fn fetch(hub: &Hub, id: &HubId, quiet: bool) -> Result<HubFile, Error> {
-    let bar = match quiet {
-        true => ProgressBar::hidden(),
-        false => ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5)),
-    };
+///
+/// # Errors
+/// Those of the Hub.
+pub fn fetch(hub: &Hub, id: &HubId, quiet: bool) -> Result<HubFile, Error> {
     let template = "{prefix} {bar:24.cyan/dim} {bytes} of {total_bytes} {msg} · {eta} left";
-    // The template is a constant of ours; a default bar is still a bar.
-    bar.set_style(
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
-    bar.set_prefix(id.to_string());
+    let bar = bar(quiet, template, id.to_string());
     let found = hub.file(id, None, &mut |progress| show(&bar, &progress));
     bar.finish_and_clear();
     found

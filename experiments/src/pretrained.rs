@@ -8,7 +8,6 @@ use mr2_backbones::pretrained::{
     self, Entry, Feature, Files, Interpolation, Preprocessing, Pretrained, Request, Resize,
     TextTower,
 };
-use mr2_backbones::weights::keys::Family;
 use mr2_backbones::weights::positions::Interpolation as Positions;
 use mr2_data::{EvaluationGeometry, Pipeline, evaluation_transforms};
 use mr2_nn::layers::Activation;
@@ -97,9 +96,7 @@ impl PretrainedArgs {
         quiet: bool,
     ) -> Result<(Pretrained, TextTower)> {
         let entry = pretrained::find(name).map_err(|reason| anyhow!(reason))?;
-        if !matches!(entry.family, Family::Clip | Family::ClipResNet) {
-            bail!("{name}: it has no text tower; those named clip-* have one");
-        }
+        pretrained::check_has_text(entry)?;
         if !matches!(self.feature, FeatureArg::Published) {
             bail!("--feature: texts are compared with CLIP's projected feature only; leave it out");
         }
@@ -112,13 +109,8 @@ impl PretrainedArgs {
             None => None,
         };
         let request = self.request(entry);
-        let text = pretrained::open_text(&request, &files, folder.as_deref(), device)?;
-        let images = Request {
-            // A residual tower of images has one: what is asked for is that of the texts.
-            activation: request.activation.filter(|_| entry.family == Family::Clip),
-            ..request
-        };
-        Ok((pretrained::open(&images, &files, device)?, text))
+        let folder = folder.as_deref();
+        Ok(pretrained::open_both(&request, &files, folder, device)?)
     }
 
     fn request<'a>(&'a self, entry: &'a Entry) -> Request<'a> {

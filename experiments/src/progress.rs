@@ -6,6 +6,19 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mr2_train::{Event, Part};
 
+/// A bar on a terminal, after `prefix`; nothing with `quiet`.
+pub fn bar(quiet: bool, template: &str, prefix: String) -> ProgressBar {
+    if quiet {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
+    // Templates are constants of ours; a default bar is still a bar.
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_prefix(prefix);
+    bar
+}
+
 /// Shows the progress of one run after another.
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -20,14 +33,9 @@ impl Progress {
     pub fn new(quiet: bool, runs: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
             // indicatif leaves the colours out where NO_COLOR is set.
             let template = "{prefix} {bar:24.cyan/dim} {percent:>3} % {msg} · {eta} left";
-            // The template is a constant of ours; a default bar is still a bar.
-            bar.set_style(
-                ProgressStyle::with_template(template)
-                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
+            let bar = bar(quiet, template, String::new());
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
         });

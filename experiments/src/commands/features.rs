@@ -125,11 +125,11 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
         SplitArg::Test => Split::Test,
     };
     let stop = on_signals()?;
-    let set = images.part(split);
     let Some(files) = files(
         &args.features,
         &pretrained,
-        set,
+        &images,
+        split,
         &device,
         output.quiet,
         &stop,

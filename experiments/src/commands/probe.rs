@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use mr2_backbones::pretrained::find;
-use mr2_data::ImageSet;
+use mr2_data::{ImageSet, Split};
 use mr2_train::StopFlag;
 
 use super::features::ImagesArgs;
@@ -77,7 +77,9 @@ pub struct Args {
 /// # Errors
 /// When a backbone, its weights, the images or the protocol can't be used.
 pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
-    let protocol = Protocol::read(&args.protocol)?.with_methods(&args.method)?;
+    let protocol = Protocol::read(&args.protocol)?;
+    let offers_margins = protocol.offers("uniform") && protocol.offers("mr2");
+    let protocol = protocol.with_methods(&args.method)?;
     if args.pretrained.names_weights() && args.backbone.len() > 1 {
         bail!("--weights are those of one backbone; name one with --backbone");
     }
@@ -92,25 +94,18 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     for name in &args.backbone {
         let pretrained = args.pretrained.open(name, &device, output.quiet)?;
         for images in &all_images {
-            let part = |set| {
-                files(
-                    &args.features,
-                    &pretrained,
-                    set,
-                    &device,
-                    output.quiet,
-                    &stop,
-                )
+            let part = |split| {
+                let (args, quiet) = (&args.features, output.quiet);
+                files(args, &pretrained, images, split, &device, quiet, &stop)
             };
-            let mut parts = Vec::new();
-            for set in [&images.train, &images.validation, &images.test] {
-                match part(set)? {
-                    Some(found) => parts.push(found),
-                    None => return Ok(STOPPED),
-                }
-            }
-            let [train, validation, test] = &parts[..] else {
-                bail!("three parts were asked for");
+            let Some(train) = part(Split::Train)? else {
+                return Ok(STOPPED);
+            };
+            let Some(validation) = part(Split::Validation)? else {
+                return Ok(STOPPED);
+            };
+            let Some(test) = part(Split::Test)? else {
+                return Ok(STOPPED);
             };
             let features = PartFeatures {
                 train: train.read(0)?,
@@ -146,34 +141,15 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
         probes,
         tests,
     )?;
-    if let Some(folder) = &args.out {
-        report.write(folder)?;
-    }
-    if output.json {
-        let found = serde_json::json!({ "format_version": FORMAT_VERSION, "probes": report.data });
-        write_json(&found, out)?;
-        return Ok(0);
-    }
-    print(&report, args, out)?;
-    Ok(0)
-}
-
-fn print(report: &Report<Vec<Probe>>, args: &Args, out: &mut dyn Write) -> Result<()> {
-    print_report(report, args.out.as_deref(), out)?;
-    let has_methods = |names: &[&str]| {
-        names.iter().all(|name| {
-            Protocol::read(&args.protocol)
-                .is_ok_and(|p| p.with_methods(&[name.to_string()]).is_ok())
-        })
-    };
-    if args.method == ["erm"] && has_methods(&["uniform", "mr2"]) {
+    deliver(&report, args.out.as_deref(), output, out)?;
+    if !output.json && args.method == ["erm"] && offers_margins {
         writeln!(
             out,
             "\nMR² beside it, and its control, on the same features:\n  {} --method erm --method uniform --method mr2",
             this_command()
         )?;
     }
-    Ok(())
+    Ok(0)
 }
 
 /// Measures, each seed's classifiers beside the first method's of the same seed.
@@ -191,9 +167,9 @@ fn measures(
         let of_seed: Vec<usize> = (0..classifiers.len())
             .filter(|&at| classifiers[at].seed == seed)
             .collect();
-        let predictions: Vec<_> = of_seed
+        let predictions: Vec<&[u32]> = of_seed
             .iter()
-            .map(|&at| classifiers[at].predictions.clone())
+            .map(|&at| &classifiers[at].predictions[..])
             .collect();
         for (at, measured) in of_seed
             .into_iter()
@@ -240,15 +216,23 @@ fn this_command() -> String {
     format!("mr2 {}", words.join(" "))
 }
 
-/// What a terminal shows of a report, and where it is.
+/// Writes the report into the folder, if there is one, and prints it.
 ///
 /// # Errors
 /// When it can't be written.
-pub fn print_report(
+pub fn deliver(
     report: &Report<Vec<Probe>>,
     folder: Option<&Path>,
+    output: &Output,
     out: &mut dyn Write,
 ) -> Result<()> {
+    if let Some(folder) = folder {
+        report.write(folder)?;
+    }
+    if output.json {
+        let found = serde_json::json!({ "format_version": FORMAT_VERSION, "probes": report.data });
+        return write_json(&found, out);
+    }
     let style = terminal::Style::of_stdout();
     for line in &report.document.summary {
         writeln!(out, "{line}")?;

@@ -1,15 +1,15 @@
 //! `mr2 weights`: weights from the Hugging Face Hub: what is here, where it is, and whether it is whole.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
-use mr2_backbones::weights::hub::{CachedFile, Hub, HubConfig, HubId, Progress, Verdict};
+use mr2_backbones::weights::hub::{CachedFile, Hub, HubId, Verdict};
 use serde::Serialize;
 
 use super::{Output, write_json};
+use crate::hub::{fetch, open};
 
 /// Weights from the Hugging Face Hub: what is here, where it is, and whether it is whole.
 ///
@@ -73,7 +73,7 @@ struct Verified {
 /// # Errors
 /// When a file is wrong, missing, or can't be had; the message says which.
 pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
-    let hub = Hub::new(HubConfig::from_env(|name| std::env::var_os(name))?)?;
+    let hub = open()?;
     match &args.action {
         Action::List => list(&hub, output, out),
         Action::Path { id } => path(&hub, &HubId::parse(id)?, output, out),
@@ -109,16 +109,7 @@ fn list(hub: &Hub, output: &Output, out: &mut dyn Write) -> Result<()> {
 }
 
 fn path(hub: &Hub, asked: &HubId, output: &Output, out: &mut dyn Write) -> Result<()> {
-    let mut bar = None;
-    let quiet = output.quiet || !std::io::stderr().is_terminal();
-    let file = hub.file(asked, None, &mut |progress| {
-        if !quiet {
-            show(bar.get_or_insert_with(new_bar), progress);
-        }
-    })?;
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    let file = fetch(hub, asked, output.quiet)?;
     if output.json {
         let here = Here {
             id: asked.to_string(),
@@ -131,31 +122,6 @@ fn path(hub: &Hub, asked: &HubId, output: &Output, out: &mut dyn Write) -> Resul
     }
     writeln!(out, "{}", file.path.display())?;
     Ok(())
-}
-
-fn new_bar() -> ProgressBar {
-    let template =
-        "{msg} {bar:24.cyan/dim} {bytes} of {total_bytes} · {bytes_per_sec} · {eta} left";
-    // The template is a constant of ours; a default bar is still a bar.
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style)
-}
-
-fn show(bar: &ProgressBar, progress: Progress<'_>) {
-    let (message, bytes, total) = match progress {
-        Progress::Begins {
-            from, bytes, total, ..
-        } => (format!("fetching from {from}"), bytes, total),
-        Progress::Fetched { bytes, total } => (String::new(), bytes, total),
-        Progress::Waiting { bytes, total } => ("another process fetches".to_string(), bytes, total),
-        _ => ("checking".to_string(), bar.position(), bar.length()),
-    };
-    if !message.is_empty() && message != bar.message() {
-        bar.set_message(message);
-    }
-    bar.set_length(total.unwrap_or(bytes));
-    bar.set_position(bytes);
 }
 
 fn verify(hub: &Hub, asked: Option<&str>, output: &Output, out: &mut dyn Write) -> Result<()> {

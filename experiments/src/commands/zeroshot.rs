@@ -4,17 +4,17 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use mr2_data::Split;
 
 use super::features::ImagesArgs;
-use super::probe::{interruptible, print_report};
-use super::{Output, Threads, write_json};
+use super::probe::{deliver, interruptible};
+use super::{Output, Threads};
 use crate::device::DeviceArg;
 use crate::pretrained::PretrainedArgs;
 use crate::probing::features::{FeatureArgs, files};
 use crate::probing::measure::measure;
 use crate::probing::report::{Probe, report};
 use crate::probing::zero_shot::{NAME, Texts, classify};
-use crate::report::files::FORMAT_VERSION;
 use crate::stop::{STOPPED, on_signals};
 
 /// How well does CLIP know your classes by their names alone, and which does it fail?
@@ -85,8 +85,8 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     let stop = on_signals()?;
     let mut probes = Vec::new();
     for (images, texts) in all_images.iter().zip(&texts) {
-        let (set, quiet) = (&images.test, output.quiet);
-        let found = files(&args.features, &pretrained, set, &device, quiet, &stop)?;
+        let (of, quiet) = (&args.features, output.quiet);
+        let found = files(of, &pretrained, images, Split::Test, &device, quiet, &stop)?;
         let Some(found) = found else {
             return Ok(STOPPED);
         };
@@ -94,7 +94,6 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
         let classified = interruptible(&stop, || classify(&tower, texts, &test, &device));
         let classifier =
             classified.with_context(|| format!("{} on {}", args.backbone, images.name))?;
-        let predictions = [classifier.predictions.clone()];
         probes.push(Probe {
             backbone: pretrained.description.clone(),
             encoder_sha256: found.encoder().to_string(),
@@ -102,7 +101,11 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
             images: images.name.clone(),
             provenance: images.provenance.clone(),
             class_names: images.classes.clone(),
-            measures: measure(&test.labels, &predictions, images.classes.len())?,
+            measures: measure(
+                &test.labels,
+                &[&classifier.predictions],
+                images.classes.len(),
+            )?,
             labels: test.labels,
             protocol: serde_json::json!({
                 "protocol": NAME,
@@ -121,14 +124,6 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     let tests: Vec<_> = shown.map(|images| images.test.as_ref()).collect();
     let title = "CLIP by the names of classes, class by class";
     let report = report(title, probes, &tests)?;
-    if let Some(folder) = &args.out {
-        report.write(folder)?;
-    }
-    if output.json {
-        let found = serde_json::json!({ "format_version": FORMAT_VERSION, "probes": report.data });
-        write_json(&found, out)?;
-        return Ok(0);
-    }
-    print_report(&report, args.out.as_deref(), out)?;
+    deliver(&report, args.out.as_deref(), output, out)?;
     Ok(0)
 }

@@ -1,20 +1,20 @@
 //! What a backbone makes of images: computed once, kept on disk under a key of everything that decides it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mr2_backbones::pretrained::{Architecture, Pretrained};
-use mr2_data::{Fingerprint, ImageSet, Loader};
+use mr2_data::{Fingerprint, Loader, Split};
 use mr2_train::StopFlag;
 use mr2_train::features::{
     Damaged, ExtractConfig, Extraction, FeatureFiles, FeatureMeta, FeatureSource, FeatureType,
     available_memory, extract, images_per_batch, images_per_shard,
 };
 
+use super::images::Images;
 use crate::pretrained::pipeline;
+use crate::progress::bar;
 
 /// Bytes of memory that are counted on where the system doesn't say how many are free.
 const MEMORY: u64 = 4 << 30;
@@ -46,11 +46,13 @@ pub struct FeatureArgs {
 pub fn files(
     args: &FeatureArgs,
     pretrained: &Pretrained,
-    set: &Arc<ImageSet>,
+    images: &Images,
+    split: Split,
     device: &Device,
     quiet: bool,
     stop: &StopFlag,
 ) -> Result<Option<FeatureFiles>> {
+    let set = images.part(split);
     let description = &pretrained.description;
     let kind = match args.trust_times {
         true => Fingerprint::Files,
@@ -61,7 +63,7 @@ pub fn files(
         output: serde_json::to_string(&(&description.architecture, &description.positions))?,
         weights_sha256: description.sha256.clone(),
         arithmetic: format!("f32 {:?}", device.location()),
-        dataset_hash: set.fingerprint(kind, rayon::current_num_threads())?,
+        dataset_hash: images.fingerprint(split, kind)?,
         dtype: match args.half {
             true => FeatureType::F16,
             false => FeatureType::F32,
@@ -86,8 +88,9 @@ pub fn files(
         images_per_shard: images_per_shard(pretrained.network.feature_dim(), meta.source.dtype),
         damaged: Damaged::Recompute,
     };
-    let part = format!("{:?}", set.split()).to_lowercase();
-    let bar = bar(quiet, &format!("{} {part}", description.name));
+    let part = format!("{split:?}").to_lowercase();
+    let template = "{prefix} {bar:24.cyan/dim} {pos} of {len} images · {per_sec} · {eta} left";
+    let bar = bar(quiet, template, format!("{} {part}", description.name));
     let extraction = extract(
         pretrained.network.as_ref(),
         &pretrained.params,
@@ -112,20 +115,6 @@ pub fn files(
             Ok(Some(files))
         }
     }
-}
-
-fn bar(quiet: bool, label: &str) -> ProgressBar {
-    if quiet {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
-    let template = "{prefix} {bar:24.cyan/dim} {pos} of {len} images · {per_sec} · {eta} left";
-    // The template is a constant of ours; a default bar is still a bar.
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style);
-    bar.set_prefix(label.to_string());
-    bar
 }
 
 /// Values of one image in the network's largest layer.

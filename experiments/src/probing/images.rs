@@ -1,11 +1,12 @@
 //! The images of a probe: a folder of class folders, or a data set with a descriptor.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use mr2_data::{
-    BadImages, DataSplits, ImageSet, Origin, Split, ValidationConfig, carve, open,
+    BadImages, DataSplits, Fingerprint, ImageSet, Origin, Split, ValidationConfig, carve, open,
     open_class_folders,
 };
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub struct Images {
     pub test: Arc<ImageSet>,
     /// Where the parts come from, for the report.
     pub provenance: Provenance,
+    /// What [`Images::fingerprint`] has computed: every backbone asks for it.
+    fingerprints: RefCell<Vec<(Split, Fingerprint, String)>>,
 }
 
 /// Where parts come from.
@@ -147,7 +150,24 @@ impl Images {
             train,
             validation,
             test,
+            fingerprints: RefCell::default(),
         })
+    }
+
+    /// What tells a part from others, read once.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub fn fingerprint(&self, split: Split, kind: Fingerprint) -> Result<String> {
+        let mut known = self.fingerprints.borrow_mut();
+        if let Some((.., found)) = known.iter().find(|(of, by, _)| (*of, *by) == (split, kind)) {
+            return Ok(found.clone());
+        }
+        let found = self
+            .part(split)
+            .fingerprint(kind, rayon::current_num_threads())?;
+        known.push((split, kind, found.clone()));
+        Ok(found)
     }
 
     /// A part.

@@ -41,7 +41,7 @@ pub struct Difference {
 /// When a prediction is no class, or there is no image.
 pub fn measure(
     labels: &[u32],
-    predictions: &[Vec<u32>],
+    predictions: &[&[u32]],
     classes: usize,
 ) -> Result<Vec<Vec<Measured>>> {
     let first = predictions.first().context("no classifier to measure")?;
@@ -57,7 +57,7 @@ pub fn measure(
         };
         for ((row, predictions), difference) in rows.iter_mut().zip(predictions).zip(differences) {
             let value = weights.as_ref().map(|weights| {
-                let hits = labels.iter().zip(predictions).zip(weights);
+                let hits = labels.iter().zip(*predictions).zip(weights);
                 hits.filter(|((label, found), _)| label == found)
                     .map(|(_, w)| w)
                     .sum()
@@ -74,12 +74,12 @@ pub fn measure(
 
 fn differences(
     labels: &[u32],
-    predictions: &[Vec<u32>],
+    predictions: &[&[u32]],
     weights: &[f64],
     classes: usize,
     bootstrap: &BootstrapConfig,
 ) -> Result<Vec<Option<Difference>>> {
-    let first = &predictions[0];
+    let first = predictions[0];
     let columns: Vec<Vec<f64>> = (predictions[1..].iter())
         .map(|others| {
             let right = |found: &[u32], image: usize| f64::from(found[image] == labels[image]);
@@ -114,7 +114,7 @@ mod tests {
         let other: Vec<u32> = (0..120)
             .map(|i| if i % 9 == 0 { (i + 1) % 3 } else { i % 3 })
             .collect();
-        let rows = measure(&labels, &[erm.clone(), other, erm], 3).unwrap();
+        let rows = measure(&labels, &[&erm, &other, &erm], 3).unwrap();
         assert!(rows[0].iter().all(|measured| measured.difference.is_none()));
         for (own, first) in rows[1].iter().zip(&rows[0]) {
             let difference = own.difference.as_ref().unwrap();
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn two_classes_have_no_thirds() {
-        let rows = measure(&[0, 1, 0, 1], &[vec![0, 1, 1, 1]], 2).unwrap();
+        let rows = measure(&[0, 1, 0, 1], &[&[0, 1, 1, 1]], 2).unwrap();
         let value = |metric| rows[0].iter().find(|m| m.metric == metric).unwrap().value;
         assert_eq!(value(Metric::Overall), Some(0.75));
         assert_eq!(value(Metric::Hard), None);

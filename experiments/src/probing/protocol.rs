@@ -89,6 +89,14 @@ impl Protocol {
         })
     }
 
+    /// Whether it has a method of that name.
+    pub fn offers(&self, name: &str) -> bool {
+        match self {
+            Self::Linear(config) => config.methods.iter().any(|method| method.name == name),
+            Self::Neighbours(_) => false,
+        }
+    }
+
     /// Only these methods, in this order; the first is what others are compared with.
     ///
     /// # Errors

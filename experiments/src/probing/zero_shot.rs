@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use mr2_backbones::clip_text::{Template, own_templates, zero_shot_head, zero_shot_logits};
 use mr2_backbones::pretrained::TextTower;
+use mr2_metrics::arg_max;
 use mr2_nn::graph::{Ctx, Mode};
 use mr2_train::features::Features;
 use serde::Serialize;
@@ -137,7 +138,7 @@ pub fn classify(
             texts.classes[place % classes]
         );
     }
-    let predictions = logits.chunks(texts.classes.len()).map(largest).collect();
+    let predictions = arg_max(&logits, texts.classes.len())?;
     let count = texts.templates.len();
     Ok(Classifier {
         method: NAME.to_string(),
@@ -149,17 +150,6 @@ pub fn classify(
         predictions,
         logits: Some(logits),
     })
-}
-
-/// The first of the largest.
-fn largest(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (class, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = class;
-        }
-    }
-    best as u32
 }
 
 #[cfg(test)]
@@ -205,6 +195,6 @@ mod tests {
 
     #[test]
     fn of_equal_logits_the_first_wins() {
-        assert_eq!(largest(&[0.5, 2.0, 2.0, -1.0]), 1);
+        assert_eq!(arg_max(&[0.5, 2.0, 2.0, -1.0], 4).unwrap(), [1]);
     }
 }

@@ -16,10 +16,9 @@ pub(super) fn of_images(
 ) -> Result<Option<Activation>, Error> {
     let entry = request.entry;
     if request.activation.is_some() && entry.family != Family::Clip {
-        return Err(refused(
+        return Err(Error::request(
             entry,
-            "its activation is the same in all published weights: leave --activation out"
-                .to_string(),
+            "its activation is the same in all published weights: leave --activation out",
         ));
     }
     let told = told(request, found.activation.clone())?;
@@ -57,7 +56,7 @@ fn told(
 ) -> Result<Option<Activation>, Error> {
     let said = said(request.entry, found)?;
     match (request.activation, said) {
-        (Some(wanted), Some(said)) if wanted != said => Err(refused(
+        (Some(wanted), Some(said)) if wanted != said => Err(Error::request(
             request.entry,
             format!(
                 "--activation says {wanted:?}, the configuration beside the weights {said:?}: leave --activation out"
@@ -71,7 +70,9 @@ fn said(
     entry: &Entry,
     found: Option<Result<Activation, String>>,
 ) -> Result<Option<Activation>, Error> {
-    found.transpose().map_err(|reason| refused(entry, reason))
+    found
+        .transpose()
+        .map_err(|reason| Error::request(entry, reason))
 }
 
 fn untold(entry: &Entry, files: &Files) -> Error {
@@ -80,14 +81,7 @@ fn untold(entry: &Entry, files: &Files) -> Error {
          for OpenAI's weights, gelu for most of open_clip's",
         files.origin
     );
-    refused(entry, reason)
-}
-
-fn refused(entry: &Entry, reason: String) -> Error {
-    Error::Request {
-        name: entry.name,
-        reason,
-    }
+    Error::request(entry, reason)
 }
 
 /// Whether the files come from the repository that the entry is published in.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use mr2_nn::layers::Activation;
 use serde_json::Value;
 
-use super::files::CONFIGS;
+use super::files::{CONFIGS, Files};
 use super::open::Error;
 use super::preprocessing::{ConfigKind, Preprocessing};
 
@@ -26,8 +26,16 @@ pub(super) struct FoundText {
     pub heads: Option<usize>,
 }
 
+/// What the configuration files beside weights say, if there are any.
+pub(super) fn of(files: &Files) -> Result<Found, Error> {
+    match &files.configs {
+        Some(folder) => read(folder),
+        None => Ok(Found::default()),
+    }
+}
+
 /// Reads the configuration files of a folder.
-pub(super) fn read(folder: &Path) -> Result<Found, Error> {
+fn read(folder: &Path) -> Result<Found, Error> {
     let mut found = Found::default();
     for (name, kind) in CONFIGS {
         let path = folder.join(name);

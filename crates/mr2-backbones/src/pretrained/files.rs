@@ -1,15 +1,9 @@
 //! Weights, and the configuration files that are published beside them.
 use std::path::{Path, PathBuf};
 
+use super::open::Error;
 use super::preprocessing::ConfigKind;
-
-/// The names of weights in a published repository, the safer format first.
-pub const WEIGHTS: [&str; 4] = [
-    "model.safetensors",
-    "open_clip_model.safetensors",
-    "pytorch_model.bin",
-    "open_clip_pytorch_model.bin",
-];
+use crate::weights::NAMES;
 
 /// The configuration files that are looked for, and whose they are. open_clip's comes before timm's: its
 /// repositories have both.
@@ -31,13 +25,20 @@ pub struct Files {
 }
 
 impl Files {
+    pub(super) fn misfit(&self, cause: impl ToString) -> Error {
+        Error::Fit {
+            origin: self.origin.clone(),
+            cause: cause.to_string(),
+        }
+    }
+
     /// A folder of weights and configuration files, or a file of weights: alone, unless it has a name under which weights
     /// are published, as `model.safetensors`; then the configuration files beside it are its own.
     pub fn local(path: &Path) -> Self {
         let name = path.file_name().and_then(|name| name.to_str());
         let configs = match path.is_dir() {
             true => Some(path),
-            false if name.is_some_and(|name| WEIGHTS.contains(&name)) => path.parent(),
+            false if name.is_some_and(|name| NAMES.contains(&name)) => path.parent(),
             false => None,
         };
         Self {

@@ -26,10 +26,10 @@ use crate::resnet::{ResNet, ResNetConfig};
 use crate::vit::{Vit, VitConfig};
 
 pub use entries::{Entry, entries, find};
-pub use files::{CONFIGS, Files, WEIGHTS};
+pub use files::{CONFIGS, Files};
 pub use open::{Description, Error, Feature, Pretrained, Request, open};
 pub use preprocessing::{ConfigKind, Interpolation, Preprocessing, Resize};
-pub use text::{TextTower, open_text};
+pub use text::{TextTower, check_has_text, open_both, open_text};
 
 /// A net with all its sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use crate::registry::BuildConfig;
 use crate::vit::{self, Pooling};
 use crate::weights::keys::Family;
 use crate::weights::positions::Interpolation as Positions;
-use crate::weights::{self, Tensors};
+use crate::weights::{self, Tensors, WeightFile};
 
 /// What is wanted of a pretrained model.
 #[derive(Debug, Clone)]
@@ -120,6 +120,14 @@ pub enum Error {
 }
 
 impl Error {
+    pub(super) fn request(entry: &Entry, reason: impl ToString) -> Self {
+        let reason = reason.to_string();
+        Self::Request {
+            name: entry.name,
+            reason,
+        }
+    }
+
     pub(super) fn config(path: &Path, reason: String) -> Self {
         let path = path.to_path_buf();
         Self::Config { path, reason }
@@ -133,34 +141,44 @@ impl Error {
 /// of another shape), a feature or an image size that the model doesn't have, a transformer of CLIP's family
 /// whose activation nothing tells.
 pub fn open(request: &Request, files: &Files, device: &Device) -> Result<Pretrained, Error> {
-    let entry = request.entry;
-    let fit = |cause: String| Error::Fit {
-        origin: files.origin.clone(),
-        cause,
-    };
-    let found = match &files.configs {
-        Some(folder) => configs::read(folder)?,
-        None => Found::default(),
-    };
-    if request.positions.is_some() && entry.positions.is_none() {
-        return Err(Error::Request {
-            name: entry.name,
-            reason: "it has no position embeddings: leave --pos-interpolation out".to_string(),
-        });
-    }
+    let found = configs::of(files)?;
+    check(request)?;
     let file = weights::read(&files.weights)?;
+    of_file(request, files, &found, file, device)
+}
+
+/// Whether the request can be meant, before files are read for it.
+pub(super) fn check(request: &Request) -> Result<(), Error> {
+    match request.positions.is_some() && request.entry.positions.is_none() {
+        true => Err(Error::request(
+            request.entry,
+            "it has no position embeddings: leave --pos-interpolation out",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// [`open`], from what was read.
+pub(super) fn of_file(
+    request: &Request,
+    files: &Files,
+    found: &Found,
+    file: WeightFile,
+    device: &Device,
+) -> Result<Pretrained, Error> {
+    let entry = request.entry;
     let library = entry.family.library(&file.tensors);
     let mut tensors = entry
         .family
         .to_ours(file.tensors)
-        .map_err(|error| fit(error.to_string()))?;
-    let preprocessing = preprocessing(request, &found)?;
-    let architecture = architecture(request, &found, files, preprocessing.crop)?;
+        .map_err(|error| files.misfit(error))?;
+    let preprocessing = preprocessing(request, found)?;
+    let architecture = architecture(request, found, files, preprocessing.crop)?;
     let last_layer = architecture.last_layer();
     tensors.retain(|name, _| !name.starts_with(last_layer));
     let positions = request.positions.or(library).or(entry.positions);
     let tensors =
-        adapted(tensors, &architecture, positions).map_err(|error| fit(error.to_string()))?;
+        adapted(tensors, &architecture, positions).map_err(|error| files.misfit(error))?;
     let params = ParamStore::new(0, DType::F32, device);
     let config = BuildConfig {
         in_channels: 3,
@@ -170,11 +188,11 @@ pub fn open(request: &Request, files: &Files, device: &Device) -> Result<Pretrai
     };
     let network = architecture
         .build(&config, params.var_builder())
-        .map_err(|error| fit(error.to_string()))?;
+        .map_err(|error| files.misfit(error))?;
     let mut allowed = request.allow_missing.to_vec();
     allowed.push(format!("{last_layer}*"));
     let mut not_in_file =
-        weights::fit(&params, tensors, &allowed).map_err(|error| fit(error.to_string()))?;
+        weights::fit(&params, tensors, &allowed).map_err(|error| files.misfit(error))?;
     not_in_file.retain(|name| !name.starts_with(last_layer));
     Ok(Pretrained {
         network,
@@ -198,10 +216,8 @@ fn preprocessing(request: &Request, found: &Found) -> Result<Preprocessing, Erro
     Ok(match request.image_size {
         None => own.clone(),
         Some(0) => {
-            return Err(Error::Request {
-                name: request.entry.name,
-                reason: "image size 0: give at least 1".to_string(),
-            });
+            let reason = "image size 0: give at least 1";
+            return Err(Error::request(request.entry, reason));
         }
         Some(side) => own.for_side(side),
     })
@@ -213,10 +229,7 @@ fn architecture(
     files: &Files,
     side: usize,
 ) -> Result<Architecture, Error> {
-    let refuse = |reason: &str| Error::Request {
-        name: request.entry.name,
-        reason: reason.to_string(),
-    };
+    let refuse = |reason: &str| Error::request(request.entry, reason);
     let activation_is_fixed = || match request.activation {
         Some(_) => Err(refuse(
             "a convolutional net has one activation: leave --activation out",

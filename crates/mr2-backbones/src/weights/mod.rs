@@ -44,7 +44,7 @@ use candle_core::Tensor;
 
 pub use error::{Error, Result};
 pub use fit::fit;
-pub use load::read;
+pub use load::{NAMES, read};
 
 /// Tensors by name, on the CPU. Nested dictionaries and lists are joined with dots:
 /// `state_dict.module.encoder_q.conv1.weight`, `optimizer.state.0.exp_avg`.

@@ -10,8 +10,8 @@ use crate::weights::{Error, Result, WeightFile};
 /// What the name of an index ends in.
 pub(super) const INDEX: &str = ".index.json";
 
-/// The files that weights are published in, the better first.
-const NAMES: [&str; 4] = [
+/// The names of files that weights are published in, the better first.
+pub const NAMES: [&str; 4] = [
     "model.safetensors",
     "open_clip_model.safetensors",
     "pytorch_model.bin",

@@ -17,6 +17,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Error, Result, WeightFile};
 
+pub use folder::NAMES;
+
 /// Reads a file of weights, the index of a sharded checkpoint, or a folder as the Hub lays it out: with
 /// `model.safetensors`, `open_clip_model.safetensors`, `pytorch_model.bin`, `open_clip_pytorch_model.bin` or
 /// the index of one of them, looked for in this order.
