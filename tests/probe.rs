@@ -126,6 +126,8 @@ const PROTOCOL: &str = r#"
 protocol = "mine"
 normalise = "l2"
 refit = false
+features = "backbone"
+training_images = { kind = "evaluation" }
 fit = { kind = "lbfgs", c = { kind = "values", values = [1.0] }, tolerance = 1e-2, max_iterations = 100 }
 
 [[methods]]
@@ -193,17 +195,99 @@ fn methods_are_compared_on_the_same_features_which_are_computed_once() {
 #[test]
 fn protocols_by_steps_and_by_votes_run_on_the_same_features() {
     let world = World::new();
-    for protocol in ["moco_v2", "dinov2_knn"] {
-        let (text, _) = world.run("probe", &["--protocol", protocol], 0);
-        assert!(text.contains(protocol), "{text}");
+    for (arguments, name) in [
+        (
+            &["--protocol", "moco_v2", "--views", "0"][..],
+            "moco_v2, no crops",
+        ),
+        (&["--protocol", "dinov2_knn"], "dinov2_knn"),
+    ] {
+        let (text, _) = world.run("probe", arguments, 0);
+        assert!(text.contains(name), "{text}");
     }
+}
+
+/// Three shuffles of crops.
+const CROPS: &str = r#"
+protocol = "cropped"
+normalise = "off"
+refit = false
+features = "backbone"
+training_images = { kind = "crops", draws = "ten_draws", scale = [0.3, 1.0], ratio = [0.75, 1.3], interpolation = "bilinear", flip = 0.5, seed = 3 }
+
+[fit]
+kind = "steps"
+head = { kind = "linear" }
+init = { kind = "normal", std = 0.01 }
+input_norm = { kind = "batch_norm", eps = 1e-6, momentum = 0.1 }
+rule = { kind = "sgd", momentum = 0.9 }
+lrs = [0.1]
+weight_decay = { kind = "values", values = [0.0] }
+schedule = { kind = "constant" }
+epochs = 3
+epoch_length = { kind = "all_images" }
+images_per_batch = 16
+
+[[methods]]
+name = "erm"
+margins = [{ kind = "erm" }]
+"#;
+
+#[test]
+fn heads_see_new_crops_at_every_shuffle_kept_or_made_on_the_fly() {
+    let world = World::new();
+    let protocol = world.folder.path().join("cropped.toml");
+    fs::write(&protocol, CROPS).unwrap();
+    let protocol = protocol.to_str().unwrap();
+    let probe = |more: &[&str]| -> Value {
+        let arguments = [&["--protocol", protocol, "--json"], more].concat();
+        serde_json::from_str(&world.run("probe", &arguments, 0).0).unwrap()
+    };
+    let cache = world.folder.path().join("cache");
+    let made = probe(&["--on-the-fly"]);
+    assert!(!cache.exists());
+    let kept = probe(&[]);
+    assert_eq!(made, kept);
+    assert_eq!(kept["probes"][0]["protocol"]["views"], 3);
+    let seeds = ["--protocol", protocol, "--seed", "1", "--seed", "2"];
+    let (text, _) = world.run("probe", &seeds, 0);
+    assert!(text.contains("Means over seeds"), "{text}");
+    assert!(!text.contains("seed by seed"), "{text}");
+    assert_eq!(kept["probes"][0]["protocol_name"], "cropped");
+    let views = |folder: &Path| {
+        let folders = fs::read_dir(folder).unwrap();
+        let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("view-00")).count()
+    };
+    // Training, validation and test images as they are, and three crops.
+    assert_eq!(views(&cache), 6);
+    let fewer = probe(&["--views", "1"]);
+    assert_eq!(fewer["probes"][0]["protocol_name"], "cropped, 1 of 3 crops");
+    assert_ne!(fewer["probes"][0]["heads"], Value::Null);
+    let features = ["--split", "train", "--crops-of", protocol];
+    let (text, _) = world.run("features", &features, 0);
+    assert!(
+        text.contains("42 images, 3 crops of each, 1280 features"),
+        "{text}"
+    );
+    assert_eq!(views(&cache), 7);
+    let (_, stderr) = world.run("probe", &["--views", "2"], 1);
+    assert!(
+        stderr.contains("the protocol clip draws no crops"),
+        "{stderr}"
+    );
 }
 
 #[test]
 fn features_say_where_they_are() {
     let world = World::new();
-    let (text, _) = world.run("features", &["--split", "test", "--json"], 0);
+    let file = world.folder.path().join("test.safetensors");
+    let arguments = ["--split", "test", "--json", "--out", file.to_str().unwrap()];
+    let (text, _) = world.run("features", &arguments, 0);
     let found: Value = serde_json::from_str(&text).unwrap();
+    let tensors = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
+    assert_eq!(tensors["features"].dims(), [12, 1280]);
     assert_eq!(
         (found["images"].as_u64(), found["width"].as_u64()),
         (Some(12), Some(1280))

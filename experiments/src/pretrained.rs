@@ -22,7 +22,7 @@ pub struct PretrainedArgs {
     /// Height and width of images [default: what the weights were made for].
     #[arg(long, value_name = "PIXELS")]
     image_size: Option<usize>,
-    /// Which feature: CLIP's behind or before its projection, or the mean of a transformer's patches.
+    /// Which feature: CLIP's behind or before its projection, the mean of a transformer's patches, or its last blocks.
     #[arg(long, value_enum, default_value_t = FeatureArg::Published)]
     feature: FeatureArg,
     /// The activation of CLIP's transformers, where no configuration file beside the weights says it.
@@ -45,6 +45,8 @@ enum FeatureArg {
     BeforeProjection,
     /// The mean of the patches' tokens (ViT, MAE).
     Mean,
+    /// Class tokens of the last four blocks, and the mean of the patches' tokens (transformers).
+    LastBlocks,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -121,6 +123,7 @@ impl PretrainedArgs {
                 FeatureArg::Published => Feature::Published,
                 FeatureArg::BeforeProjection => Feature::BeforeProjection,
                 FeatureArg::Mean => Feature::Mean,
+                FeatureArg::LastBlocks => Feature::LastBlocks,
             },
             activation: self.activation.map(|activation| match activation {
                 ActivationArg::Gelu => Activation::Gelu,
@@ -136,6 +139,17 @@ impl PretrainedArgs {
             allow_missing: &self.allow_missing,
             classes: 1,
         }
+    }
+
+    /// With the last blocks of a transformer as the feature, unless another is asked for.
+    pub fn with_last_blocks(&self, name: &str) -> Self {
+        let mut own = self.clone();
+        let is_vit = pretrained::find(name)
+            .is_ok_and(|entry| matches!(entry.architecture, pretrained::Architecture::Vit(_)));
+        if is_vit && matches!(own.feature, FeatureArg::Published) {
+            own.feature = FeatureArg::LastBlocks;
+        }
+        own
     }
 
     /// Whether one set of weights is named: then there can be only one backbone.

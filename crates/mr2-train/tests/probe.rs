@@ -12,7 +12,7 @@ use mr2_nn::rng;
 use mr2_train::probe::{
     EpochLength, FitConfig, FitEnd, Grid, HeadKind, InitConfig, KnnConfig, MarginConfig,
     MethodConfig, Normalise, Outcome, ProbeConfig, Probed, Protocol, Setting, StepRule,
-    StepsConfig, Test, Training, Validation, knn, probe, probe_best_features,
+    StepsConfig, Test, Training, Validation, Views, knn, probe, probe_best_features,
 };
 use mr2_train::{ScheduleConfig, Update};
 
@@ -523,6 +523,114 @@ fn heads_trained_together_are_those_trained_alone_to_the_bit() {
         assert_eq!(alone.weight, chosen.weight);
         assert_eq!(alone.bias, chosen.bias);
     }
+}
+
+/// Features that the test chooses, and which were asked for.
+struct Given<'a> {
+    features: Vec<&'a [f32]>,
+    asked: std::cell::RefCell<Vec<u64>>,
+}
+
+impl Views for Given<'_> {
+    fn features(&self, shuffle: u64) -> mr2_train::Result<Vec<f32>> {
+        self.asked.borrow_mut().push(shuffle);
+        Ok(self.features[shuffle as usize % self.features.len()].to_vec())
+    }
+}
+
+/// Cross-entropy's gradient for a weight, (classes, width), in f64; the mean over images.
+fn gradient(features: &[f32], labels: &[u32], weight: &[f64], classes: usize) -> Vec<f64> {
+    let mut gradient = vec![0.0; weight.len()];
+    for (row, &label) in features.chunks(WIDTH).zip(labels) {
+        let logit = |weight: &[f64]| -> f64 {
+            let products = row.iter().zip(weight).map(|(&x, w)| f64::from(x) * w);
+            products.sum()
+        };
+        let powers: Vec<f64> = weight.chunks(WIDTH).map(|w| logit(w).exp()).collect();
+        let sum: f64 = powers.iter().sum();
+        for class in 0..classes {
+            let target = f64::from(u8::from(class == label as usize));
+            let share = (powers[class] / sum - target) / labels.len() as f64;
+            for (g, &x) in gradient[class * WIDTH..][..WIDTH].iter_mut().zip(row) {
+                *g += share * f64::from(x);
+            }
+        }
+    }
+    gradient
+}
+
+#[test]
+fn each_shuffle_is_of_its_own_view() {
+    let images = Images::new("training", 10, false);
+    let flipped: Vec<f32> = images.features.iter().map(|x| 0.5 - x).collect();
+    let views = Given {
+        features: vec![&images.features, &flipped],
+        asked: Default::default(),
+    };
+    // One batch of all images in each epoch: their order doesn't matter, their view does.
+    let config = steps(Protocol::MocoV2, erm(), |it| {
+        (it.images_per_batch, it.epochs, it.lrs) = (300, 2, vec![0.5]);
+        it.rule = StepRule::Sgd { momentum: 0.0 };
+        it.init = InitConfig::Normal { std: 1e-30 };
+        it.schedule = ScheduleConfig::Constant {};
+    });
+    let training = images.training().with_views(&views);
+    let head = only(probe(&config, &training, None, &[0]).unwrap());
+    assert_eq!(*views.asked.borrow(), [0, 1]);
+    // Classes are as large as each other and start with the same logits: the bias's first gradient is zero.
+    let first = gradient(&images.features, &images.labels, &[0.0; 10 * WIDTH], 10);
+    let weight: Vec<f64> = first.iter().map(|g| -0.5 * g).collect();
+    let second = gradient(&flipped, &images.labels, &weight, 10);
+    let expected: Vec<f64> = (weight.iter().zip(second))
+        .map(|(w, g)| w - 0.5 * g)
+        .collect();
+    check("weight", &head.weight, &expected, 1e-5);
+    // The same view at every shuffle is no view.
+    let same = Given {
+        features: vec![&images.features],
+        asked: Default::default(),
+    };
+    let plain = only(probe(&config, &images.training(), None, &[0]).unwrap());
+    let training = images.training().with_views(&same);
+    let viewed = only(probe(&config, &training, None, &[0]).unwrap());
+    assert_eq!(plain.weight, viewed.weight);
+}
+
+#[test]
+fn views_that_cannot_be_meant_are_refused() {
+    let images = Images::new("training", 10, false);
+    let refused = |config: &ProbeConfig, features: &[f32], wanted: &str| {
+        let views = Given {
+            features: vec![features],
+            asked: Default::default(),
+        };
+        let training = images.training().with_views(&views);
+        let error = probe(config, &training, None, &[0]).unwrap_err();
+        assert!(error.to_string().contains(wanted), "{error}");
+    };
+    let config = steps(Protocol::MocoV2, erm(), |it| it.epochs = 1);
+    refused(
+        &config,
+        &images.features[WIDTH..],
+        "training (view 0) features: 3588 numbers",
+    );
+    let mut broken = images.features.clone();
+    broken[30] = f32::NAN;
+    refused(
+        &config,
+        &broken,
+        "(view 0) features: row 2, column 6 is NaN",
+    );
+    let again = ProbeConfig {
+        refit: true,
+        ..config
+    };
+    refused(&again, &images.features, "refit");
+    let once = ProbeConfig {
+        refit: false,
+        ..lbfgs(1.0, 1e-4, erm())
+    };
+    refused(&once, &images.features, "L-BFGS");
 }
 
 #[test]

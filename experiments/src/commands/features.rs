@@ -10,8 +10,10 @@ use super::{Output, Threads, write_json};
 use crate::assemble::data_root;
 use crate::device::DeviceArg;
 use crate::pretrained::PretrainedArgs;
-use crate::probing::features::{FeatureArgs, files};
+use crate::probing::crops::Seen;
+use crate::probing::features::{Extractor, FeatureArgs};
 use crate::probing::images::Images;
+use crate::probing::protocol::Protocol;
 use crate::stop::{STOPPED, on_signals};
 
 /// Compute the features of images with a pretrained backbone, once.
@@ -21,11 +23,12 @@ use crate::stop::{STOPPED, on_signals};
 /// one that was stopped goes on. The backbone is hashed before and after: frozen is verified.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Each shard is a safetensors file with `features` (images, width), `labels` and `indices`.
---json prints an object: folder, images, width, encoder_sha256, backbone (what it is, with its preprocessing).
+Each shard, and --out FILE, is a safetensors file with `features` (images, width), `labels` and `indices`.
+--json prints an object: folder, file (of --out), images, width, encoder_sha256, backbone (what it is, with its preprocessing).
 
 Example:
-  mr2 features --backbone clip-vit-b-16 --images photos --split train
+  mr2 features --backbone clip-vit-b-16 --images photos --split train --out train.safetensors
+  mr2 features --backbone mae-vit-b-16 --images photos --split train --crops-of mae --views 10
   mr2 features --backbone efficientnet-lite0 --weights efficientnet-lite0-57934424.pth --dataset fashion-mnist --split test")]
 pub struct Args {
     /// A pretrained backbone that `mr2 models --pretrained` lists.
@@ -38,6 +41,15 @@ pub struct Args {
     /// Which part.
     #[arg(long, value_enum)]
     split: SplitArg,
+    /// Take the crops that a protocol's heads are trained on, instead of images as they are tested.
+    #[arg(long, value_name = "NAME|FILE")]
+    crops_of: Option<String>,
+    /// Crops of each image [default: a new one at every shuffle of the protocol].
+    #[arg(long, value_name = "N", requires = "crops_of")]
+    views: Option<u32>,
+    /// Write them into one file as well.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     features: FeatureArgs,
     #[command(flatten)]
@@ -110,6 +122,13 @@ enum SplitArg {
 /// # Errors
 /// When the backbone, its weights or the images can't be used.
 pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
+    let protocol = args.crops_of.as_deref().map(Protocol::read).transpose()?;
+    if protocol.is_some() && !matches!(args.split, SplitArg::Train) {
+        bail!("--crops-of: only training images are cropped; say --split train");
+    }
+    if protocol.is_some() && args.out.is_some() {
+        bail!("--out is one file of one view; crops have several: read their folder");
+    }
     args.threads.apply()?;
     let mut images = args.images.open()?;
     let (Some(images), true) = (images.pop(), images.is_empty()) else {
@@ -125,21 +144,31 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
         SplitArg::Test => Split::Test,
     };
     let stop = on_signals()?;
-    let Some(files) = files(
-        &args.features,
-        &pretrained,
-        &images,
-        split,
-        &device,
-        output.quiet,
-        &stop,
-    )?
-    else {
+    let extractor = Extractor {
+        args: &args.features,
+        pretrained: &pretrained,
+        device: &device,
+        quiet: output.quiet,
+        stop: &stop,
+    };
+    let seen = match &protocol {
+        Some(protocol) => Seen::new(protocol, args.views, images.train.len())?,
+        None => Seen::as_tested(),
+    };
+    let files = match seen {
+        Seen::Tested { .. } => extractor.files(&images, split)?,
+        Seen::Crops { crops, views, .. } => extractor.crop_files(&images, crops, views)?,
+    };
+    let Some(files) = files else {
         return Ok(STOPPED);
     };
+    if let Some(file) = &args.out {
+        files.save(0, file)?;
+    }
     if output.json {
         let found = serde_json::json!({
             "folder": files.folder(),
+            "file": args.out,
             "images": files.meta().images,
             "width": files.feature_dim(),
             "encoder_sha256": files.encoder(),
@@ -150,10 +179,14 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     }
     writeln!(
         out,
-        "{} images, {} features each, in {}",
+        "{} images{}, {} features each, in {}",
         files.meta().images,
+        match files.views() {
+            1 => String::new(),
+            views => format!(", {views} crops of each"),
+        },
         files.feature_dim(),
-        files.folder().display()
+        args.out.as_deref().unwrap_or(files.folder()).display()
     )?;
     Ok(0)
 }

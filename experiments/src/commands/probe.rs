@@ -9,12 +9,16 @@ use anyhow::{Context, Result, anyhow, bail};
 use mr2_backbones::pretrained::find;
 use mr2_data::{ImageSet, Split};
 use mr2_train::StopFlag;
+use mr2_train::features::{Features, encoder_hash};
 
 use super::features::ImagesArgs;
 use super::{Output, Threads, audit, write_json};
 use crate::device::DeviceArg;
 use crate::pretrained::PretrainedArgs;
-use crate::probing::features::{FeatureArgs, files};
+use crate::probing::crops::{CropFeatures, Seen};
+use crate::probing::features::{Extractor, FeatureArgs};
+use crate::probing::images::Images;
+use crate::probing::kinds::kinds;
 use crate::probing::measure::{Measured, measure};
 use crate::probing::protocol::Protocol;
 use crate::probing::report::{Probe, printed, report};
@@ -36,7 +40,7 @@ Protocols are files under experiments/runs/probes; one of your own is named by i
 regression by L-BFGS, C swept on validation images, then fitted again to training and validation images.
 
 --json prints an object: format_version, probes: a list with backbone, encoder_sha256, images, provenance, protocol,
-classifiers (method, seed, chosen, margins), measures (by classifier), heads (every one that was tried).
+classifiers (method, seed, features, chosen, margins), measures (by classifier), heads (every one that was tried).
 
 Example:
   mr2 probe --images photos --backbone clip-vit-b-16 --out probe
@@ -61,6 +65,13 @@ pub struct Args {
     /// Seed of initialisation and batches, for the protocols that have them (repeatable).
     #[arg(long, value_name = "N", default_value = "0")]
     seed: Vec<u64>,
+    /// Crops of each training image that heads see in turn, for the protocols that draw crops; 0: none, the images as
+    /// they are tested [default: a new one at every shuffle, as the protocol's authors do].
+    #[arg(long, value_name = "N")]
+    views: Option<u32>,
+    /// Keep no features on disk: compute them again in every run, and those of crops at every shuffle of every seed.
+    #[arg(long)]
+    on_the_fly: bool,
     /// Write the whole report there: report.html, .md, .tex, .json and plots.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -92,42 +103,40 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     let stop = on_signals()?;
     let (mut probes, mut tests) = (Vec::new(), Vec::new());
     for name in &args.backbone {
-        let pretrained = args.pretrained.open(name, &device, output.quiet)?;
+        let how = match protocol.takes_last_blocks() {
+            true => args.pretrained.with_last_blocks(name),
+            false => args.pretrained.clone(),
+        };
+        let pretrained = how.open(name, &device, output.quiet)?;
+        let extractor = Extractor {
+            args: &args.features,
+            pretrained: &pretrained,
+            device: &device,
+            quiet: output.quiet,
+            stop: &stop,
+        };
+        let encoder_sha256 = encoder_hash(&pretrained.params)?;
         for images in &all_images {
-            let part = |split| {
-                let (args, quiet) = (&args.features, output.quiet);
-                files(args, &pretrained, images, split, &device, quiet, &stop)
-            };
-            let Some(train) = part(Split::Train)? else {
+            let seen = Seen::new(&protocol, args.views, images.train.len())?;
+            let Some(features) = features(&extractor, images, &seen, args.on_the_fly)? else {
                 return Ok(STOPPED);
-            };
-            let Some(validation) = part(Split::Validation)? else {
-                return Ok(STOPPED);
-            };
-            let Some(test) = part(Split::Test)? else {
-                return Ok(STOPPED);
-            };
-            let features = PartFeatures {
-                train: train.read(0)?,
-                validation: validation.read(0)?,
-                test: test.read(0)?,
             };
             let classes = images.classes.len();
             let fitted = interruptible(&stop, || fit(&protocol, &features, classes, &args.seed));
             let (classifiers, heads) =
                 fitted.with_context(|| format!("{name} on {}", images.name))?;
-            let labels = features.test.labels;
+            let (labels, width) = (features.test.labels, features.test.dim);
             probes.push(Probe {
                 backbone: pretrained.description.clone(),
-                encoder_sha256: test.encoder().to_string(),
-                width: test.feature_dim(),
+                encoder_sha256: encoder_sha256.clone(),
+                width,
                 images: images.name.clone(),
                 provenance: images.provenance.clone(),
                 class_names: images.classes.clone(),
                 measures: measures(&classifiers, &labels, classes)?,
                 labels,
-                protocol: protocol.json()?,
-                protocol_name: protocol.name().to_string(),
+                protocol: seen.json(&protocol)?,
+                protocol_name: seen.name(&protocol),
                 classifiers,
                 heads,
             });
@@ -150,6 +159,53 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
         )?;
     }
     Ok(0)
+}
+
+/// The features of all parts, and of crops; nothing where a stop was asked for.
+fn features<'a>(
+    extractor: &Extractor<'a>,
+    images: &Images,
+    seen: &Seen<'_>,
+    on_the_fly: bool,
+) -> Result<Option<PartFeatures<'a>>> {
+    let part = |split: Split| -> Result<Option<Features>> {
+        if on_the_fly {
+            let loader = extractor.loader(images, split, None)?;
+            let label = format!("{split:?}").to_lowercase();
+            let found = extractor.compute(&loader, 0, &label);
+            return found.with_context(|| format!("{label} images of {}", images.name));
+        }
+        let files = extractor.files(images, split)?;
+        Ok(files.map(|files| files.read(0)).transpose()?)
+    };
+    let Some(train) = part(Split::Train)? else {
+        return Ok(None);
+    };
+    let Some(validation) = part(Split::Validation)? else {
+        return Ok(None);
+    };
+    let Some(test) = part(Split::Test)? else {
+        return Ok(None);
+    };
+    let crops = match seen {
+        Seen::Tested { .. } => None,
+        Seen::Crops { crops, .. } if on_the_fly => {
+            let loader = extractor.loader(images, Split::Train, Some(crops))?;
+            Some(CropFeatures::Computed(*extractor, loader))
+        }
+        Seen::Crops { crops, views, .. } => match extractor.crop_files(images, crops, *views)? {
+            Some(files) => Some(CropFeatures::Kept(files)),
+            None => return Ok(None),
+        },
+    };
+    let architecture = &extractor.pretrained.description.architecture;
+    Ok(Some(PartFeatures {
+        kinds: kinds(architecture, train.dim),
+        train,
+        validation,
+        test,
+        crops,
+    }))
 }
 
 /// Measures, each seed's classifiers beside the first method's of the same seed.

@@ -11,7 +11,7 @@ use super::probe::{deliver, interruptible};
 use super::{Output, Threads};
 use crate::device::DeviceArg;
 use crate::pretrained::PretrainedArgs;
-use crate::probing::features::{FeatureArgs, files};
+use crate::probing::features::{Extractor, FeatureArgs};
 use crate::probing::measure::measure;
 use crate::probing::report::{Probe, report};
 use crate::probing::zero_shot::{NAME, Texts, classify};
@@ -83,11 +83,16 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
         output.quiet,
     )?;
     let stop = on_signals()?;
+    let extractor = Extractor {
+        args: &args.features,
+        pretrained: &pretrained,
+        device: &device,
+        quiet: output.quiet,
+        stop: &stop,
+    };
     let mut probes = Vec::new();
     for (images, texts) in all_images.iter().zip(&texts) {
-        let (of, quiet) = (&args.features, output.quiet);
-        let found = files(of, &pretrained, images, Split::Test, &device, quiet, &stop)?;
-        let Some(found) = found else {
+        let Some(found) = extractor.files(images, Split::Test)? else {
             return Ok(STOPPED);
         };
         let test = found.read(0)?;

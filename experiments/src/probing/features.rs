@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
+use indicatif::ProgressBar;
 use mr2_backbones::pretrained::{Architecture, Pretrained};
-use mr2_data::{Fingerprint, Loader, Split};
+use mr2_data::{Fingerprint, Loader, LoaderConfig, Sampler, Split};
 use mr2_train::StopFlag;
 use mr2_train::features::{
-    Damaged, ExtractConfig, Extraction, FeatureFiles, FeatureMeta, FeatureSource, FeatureType,
-    available_memory, extract, images_per_batch, images_per_shard,
+    Damaged, ExtractConfig, ExtractProgress, Extraction, FeatureFiles, FeatureMeta, FeatureSource,
+    FeatureType, Features, available_memory, compute, extract, images_per_batch, images_per_shard,
 };
 
+use super::crops::Crops;
 use super::images::Images;
 use crate::pretrained::pipeline;
 use crate::progress::bar;
@@ -39,80 +41,168 @@ pub struct FeatureArgs {
     trust_times: bool,
 }
 
-/// The files of a part's features; nothing where a stop was asked for. Stopped, the next call goes on.
-///
-/// # Errors
-/// An image that can't be read; features that aren't finite; a folder that can't be written.
-pub fn files(
-    args: &FeatureArgs,
-    pretrained: &Pretrained,
-    images: &Images,
-    split: Split,
-    device: &Device,
-    quiet: bool,
-    stop: &StopFlag,
-) -> Result<Option<FeatureFiles>> {
-    let set = images.part(split);
-    let description = &pretrained.description;
-    let kind = match args.trust_times {
-        true => Fingerprint::Files,
-        false => Fingerprint::Content,
-    };
-    let source = FeatureSource {
-        backbone: description.name.clone(),
-        output: serde_json::to_string(&(&description.architecture, &description.positions))?,
-        weights_sha256: description.sha256.clone(),
-        arithmetic: format!("f32 {:?}", device.location()),
-        dataset_hash: images.fingerprint(split, kind)?,
-        dtype: match args.half {
-            true => FeatureType::F16,
-            false => FeatureType::F32,
-        },
-        views: 1,
-    };
-    let side = description.preprocessing.crop;
-    let batch = args.images_per_batch.unwrap_or_else(|| {
-        let largest = largest_activation(&description.architecture, side);
-        images_per_batch(
-            available_memory().unwrap_or(MEMORY),
-            [3, side, side],
-            largest,
-            WORKERS,
-        )
-    });
-    let pipeline = pipeline(&description.preprocessing)?;
-    let loader = Loader::for_evaluation(set.clone(), pipeline, batch, WORKERS, device)?;
-    let meta = FeatureMeta::new(source, &loader)?;
-    let config = ExtractConfig {
-        cache: args.cache.clone(),
-        images_per_shard: images_per_shard(pretrained.network.feature_dim(), meta.source.dtype),
-        damaged: Damaged::Recompute,
-    };
-    let part = format!("{split:?}").to_lowercase();
-    let template = "{prefix} {bar:24.cyan/dim} {pos} of {len} images · {per_sec} · {eta} left";
-    let bar = bar(quiet, template, format!("{} {part}", description.name));
-    let extraction = extract(
-        pretrained.network.as_ref(),
-        &pretrained.params,
-        &loader,
-        &meta,
-        &config,
-        &mut |progress| {
+/// A backbone, and how its features are made.
+#[derive(Clone, Copy)]
+pub struct Extractor<'a> {
+    /// How they are kept and made.
+    pub args: &'a FeatureArgs,
+    /// What makes them.
+    pub pretrained: &'a Pretrained,
+    /// Where.
+    pub device: &'a Device,
+    /// No progress bars.
+    pub quiet: bool,
+    /// Stopped, the next call goes on.
+    pub stop: &'a StopFlag,
+}
+
+impl Extractor<'_> {
+    /// The files of a part's features; nothing where a stop was asked for.
+    ///
+    /// # Errors
+    /// An image that can't be read; features that aren't finite; a folder that can't be written.
+    pub fn files(&self, images: &Images, split: Split) -> Result<Option<FeatureFiles>> {
+        self.extract(images, &self.loader(images, split, None)?, split, 1)
+    }
+
+    /// The files of so many crops of the training images.
+    ///
+    /// # Errors
+    /// As [`Extractor::files`].
+    pub fn crop_files(
+        &self,
+        images: &Images,
+        crops: &Crops,
+        views: u32,
+    ) -> Result<Option<FeatureFiles>> {
+        let loader = self.loader(images, Split::Train, Some(crops))?;
+        self.extract(images, &loader, Split::Train, views)
+    }
+
+    /// What goes through the backbone: a part's images, or crops of them.
+    ///
+    /// # Errors
+    /// Preprocessing out of range.
+    pub fn loader(&self, images: &Images, split: Split, crops: Option<&Crops>) -> Result<Loader> {
+        let description = &self.pretrained.description;
+        let side = description.preprocessing.crop;
+        let images_per_batch = self.args.images_per_batch.unwrap_or_else(|| {
+            let largest = largest_activation(&description.architecture, side);
+            let memory = available_memory().unwrap_or(MEMORY);
+            images_per_batch(memory, [3, side, side], largest, WORKERS)
+        });
+        let config = LoaderConfig {
+            images_per_batch,
+            sampler: Sampler::Sequential,
+            seed: crops.map_or(0, |crops| crops.seed),
+            workers: WORKERS,
+            drop_last: false,
+        };
+        let pipeline = match crops {
+            Some(crops) => crops.pipeline(&description.preprocessing)?,
+            None => pipeline(&description.preprocessing)?,
+        };
+        let set = images.part(split).clone();
+        Ok(Loader::new(set, pipeline, config, self.device)?)
+    }
+
+    /// A view of what `loader` gives, kept nowhere; nothing where a stop was asked for.
+    ///
+    /// # Errors
+    /// An image that can't be read; features that aren't finite.
+    pub fn compute(
+        &self,
+        loader: &Loader,
+        view: u64,
+        label: &str,
+    ) -> mr2_train::Result<Option<Features>> {
+        let bar = self.bar(label);
+        bar.set_length(loader.set().len() as u64);
+        let Pretrained {
+            network, params, ..
+        } = self.pretrained;
+        let mut progress = |done| bar.set_position(done);
+        let found = compute(
+            network.as_ref(),
+            params,
+            loader,
+            view,
+            &mut progress,
+            self.stop,
+        );
+        bar.finish_and_clear();
+        found
+    }
+
+    fn bar(&self, label: &str) -> ProgressBar {
+        let template = "{prefix} {bar:24.cyan/dim} {pos} of {len} images · {per_sec} · {eta} left";
+        let name = &self.pretrained.description.name;
+        bar(self.quiet, template, format!("{name} {label}"))
+    }
+
+    fn extract(
+        &self,
+        images: &Images,
+        loader: &Loader,
+        split: Split,
+        views: u32,
+    ) -> Result<Option<FeatureFiles>> {
+        let Pretrained {
+            network,
+            params,
+            description,
+        } = self.pretrained;
+        let kind = match self.args.trust_times {
+            true => Fingerprint::Files,
+            false => Fingerprint::Content,
+        };
+        let source = FeatureSource {
+            backbone: description.name.clone(),
+            output: serde_json::to_string(&(&description.architecture, &description.positions))?,
+            weights_sha256: description.sha256.clone(),
+            arithmetic: format!("f32 {:?}", self.device.location()),
+            dataset_hash: images.fingerprint(split, kind)?,
+            dtype: match self.args.half {
+                true => FeatureType::F16,
+                false => FeatureType::F32,
+            },
+            views,
+        };
+        let meta = FeatureMeta::new(source, loader)?;
+        let config = ExtractConfig {
+            cache: self.args.cache.clone(),
+            images_per_shard: images_per_shard(network.feature_dim(), meta.source.dtype),
+            damaged: Damaged::Recompute,
+        };
+        let part = format!("{split:?}").to_lowercase();
+        let bar = self.bar(&match views {
+            1 => part.clone(),
+            views => format!("{part}, {views} views"),
+        });
+        let mut progress = |progress: ExtractProgress| {
             bar.set_length(progress.total);
             bar.set_position(progress.done);
-        },
-        stop,
-    );
-    bar.finish_and_clear();
-    match extraction.with_context(|| format!("{part} images of {}", set.name()))? {
-        Extraction::Stopped => Ok(None),
-        Extraction::Finished {
-            files, replaced, ..
-        } => {
-            for reason in replaced {
-                tracing::warn!("features computed again: {reason}");
+        };
+        let extraction = extract(
+            network.as_ref(),
+            params,
+            loader,
+            &meta,
+            &config,
+            &mut progress,
+            self.stop,
+        );
+        bar.finish_and_clear();
+        match extraction.with_context(|| format!("{part} images of {}", loader.set().name()))? {
+            Extraction::Stopped => Ok(None),
+            Extraction::Finished {
+                files, replaced, ..
+            } => {
+                for reason in replaced {
+                    tracing::warn!("features computed again: {reason}");
+                }
+                Ok(Some(files))
             }
-            Ok(Some(files))
         }
     }
 }

@@ -7,12 +7,12 @@ use image::RgbImage;
 use mr2_backbones::pretrained::{Architecture, Description, Preprocessing, Resize};
 use mr2_data::ImageSet;
 use mr2_metrics::softmax;
-use mr2_train::probe::HeadResult;
 use serde::Serialize;
 
 use super::images::Provenance;
 use super::measure::{MEASURES, Measured};
-use super::run::Classifier;
+use super::run::{Classifier, Tried};
+use super::seeds;
 use crate::commands::audit::{self, Audited, ClassRow, Scores};
 use crate::report::document::{Block, Column, Document, Figure, Section, Table};
 use crate::report::files::{Report, slug};
@@ -50,7 +50,7 @@ pub struct Probe {
     /// Their measures, in the same order.
     pub measures: Vec<Vec<Measured>>,
     /// Every head that was tried.
-    pub heads: Vec<HeadResult>,
+    pub heads: Vec<Tried>,
 }
 
 /// The report of that title; `tests` has each probe's test images, for photographs of the mistakes, or none of them.
@@ -58,11 +58,14 @@ pub struct Probe {
 /// # Errors
 /// When a metric refuses the predictions, or a test image can't be read.
 pub fn report(title: &str, probes: Vec<Probe>, tests: &[&ImageSet]) -> Result<Report<Vec<Probe>>> {
+    let [means, of_seeds] = seeds::tables(&probes)?;
     let mut sections = vec![Section {
         title: "Methods".into(),
         blocks: vec![
             Block::Table(table(&probes)),
             Block::Table(differences(&probes)),
+            Block::Table(means),
+            Block::Table(of_seeds),
         ]
         .into_iter()
         .filter(|block| !matches!(block, Block::Table(table) if table.rows.is_empty()))

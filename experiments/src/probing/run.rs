@@ -3,21 +3,27 @@
 use anyhow::{Context, Result, bail};
 use mr2_train::features::Features;
 use mr2_train::probe::{
-    FitEnd, HeadResult, KnnConfig, Labelled, Test, Training, Validation, knn, probe,
+    FitEnd, HeadResult, KnnConfig, Labelled, ProbeConfig, Test, Training, Validation, knn,
+    probe_best_features,
 };
 use serde::Serialize;
 
+use super::crops::CropFeatures;
+use super::kinds::{Kind, KindOfViews};
 use super::protocol::Protocol;
 
 /// Features of training, validation and test images.
-#[derive(Clone, Debug)]
-pub struct PartFeatures {
+pub struct PartFeatures<'a> {
     /// What classifiers are fitted to.
     pub train: Features,
     /// What settings are chosen by.
     pub validation: Features,
     /// What is measured once.
     pub test: Features,
+    /// Crops of the training images, where the protocol has them.
+    pub crops: Option<CropFeatures<'a>>,
+    /// Columns that are tried as features of their own.
+    pub kinds: Vec<Kind>,
 }
 
 /// A chosen classifier, and what it says of the test images.
@@ -31,6 +37,8 @@ pub struct Classifier {
     pub chosen: Option<HeadResult>,
     /// How the fit to training and validation images ended, where there was one.
     pub refit: Option<FitEnd>,
+    /// The kind of features that validation images chose, where the backbone gives several.
+    pub features: Option<String>,
     /// In words, for the table.
     pub setting: String,
     /// γ of each class; empty for votes.
@@ -43,6 +51,16 @@ pub struct Classifier {
     pub logits: Option<Vec<f32>>,
 }
 
+/// A head that was tried.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tried {
+    /// The kind of features, where there are several.
+    pub features: Option<String>,
+    /// What it was fitted with, and how good it is.
+    #[serde(flatten)]
+    pub head: HeadResult,
+}
+
 /// Fits and chooses on training and validation images, then predicts the test images, once.
 ///
 /// Returns the chosen classifiers and every head that was tried.
@@ -51,46 +69,92 @@ pub struct Classifier {
 /// Those of the probe: features that aren't finite, a class without training images, a wrong configuration.
 pub fn run(
     protocol: &Protocol,
-    features: &PartFeatures,
+    features: &PartFeatures<'_>,
     classes: usize,
     seeds: &[u64],
-) -> Result<(Vec<Classifier>, Vec<HeadResult>)> {
+) -> Result<(Vec<Classifier>, Vec<Tried>)> {
+    match protocol {
+        Protocol::Neighbours(config) => {
+            let training = &features.train;
+            let training =
+                Training::new(&training.values, training.dim, &training.labels, classes)?;
+            let chooser = &features.validation;
+            let chooser = Validation::new(&chooser.values, chooser.dim, &chooser.labels, classes)?;
+            let test = &features.test;
+            let test = Test::new(&test.values, test.dim, &test.labels, classes)?;
+            let voted = vote(config, &training, &chooser, &test)?;
+            Ok((vec![voted], Vec::new()))
+        }
+        Protocol::Linear(linear) => fit(&linear.probe, features, classes, seeds),
+    }
+}
+
+/// Linear classifiers, each of the kind of features that validation images choose.
+fn fit(
+    config: &ProbeConfig,
+    features: &PartFeatures<'_>,
+    classes: usize,
+    seeds: &[u64],
+) -> Result<(Vec<Classifier>, Vec<Tried>)> {
     let PartFeatures {
         train,
         validation,
         test,
+        crops,
+        kinds,
     } = features;
-    let training = Training::new(&train.values, train.dim, &train.labels, classes)?;
-    let chooser = Validation::new(
-        &validation.values,
-        validation.dim,
-        &validation.labels,
-        classes,
-    )?;
-    let test = Test::new(&test.values, test.dim, &test.labels, classes)?;
-    match protocol {
-        Protocol::Neighbours(config) => {
-            let voted = vote(config, &training, &chooser, &test)?;
-            Ok((vec![voted], Vec::new()))
-        }
-        Protocol::Linear(config) => {
-            let outcome = probe(config, &training, Some(&chooser), seeds)?;
-            let chosen = outcome.chosen.into_iter().map(|probed| {
-                let logits = probed.logits(test.features())?;
-                Ok(Classifier {
-                    method: probed.head.method.clone(),
-                    seed: probed.head.seed,
-                    setting: setting(&probed.head, probed.refit),
-                    refit: probed.refit,
-                    margins: probed.margins.clone(),
-                    predictions: probed.predictions(test.features())?,
-                    logits: Some(logits),
-                    chosen: Some(probed.head),
-                })
-            });
-            Ok((chosen.collect::<Result<_>>()?, outcome.heads))
-        }
+    let columns: Vec<_> = (kinds.iter())
+        .map(|kind| (kind.of(train), kind.of(validation)))
+        .collect();
+    let views: Vec<Option<KindOfViews<'_>>> = (kinds.iter())
+        .map(|kind| {
+            crops.as_ref().map(|views| KindOfViews {
+                kind,
+                views,
+                width: train.dim,
+            })
+        })
+        .collect();
+    let mut parts = Vec::with_capacity(kinds.len());
+    for ((kind, columns), views) in kinds.iter().zip(&columns).zip(&views) {
+        let training = Training::new(&columns.0, kind.width(), &train.labels, classes)?;
+        let chooser = Validation::new(&columns.1, kind.width(), &validation.labels, classes)?;
+        let training = match views {
+            Some(views) => training.with_views(views),
+            None => training,
+        };
+        parts.push((training, chooser));
     }
+    let (mut outcomes, best) = probe_best_features(config, &parts, seeds)?;
+    let mut tried = Vec::new();
+    for (kind, outcome) in kinds.iter().zip(&mut outcomes) {
+        tried.extend(outcome.heads.drain(..).map(|head| Tried {
+            features: kind.name.clone(),
+            head,
+        }));
+    }
+    let mut chosen = Vec::with_capacity(best.len());
+    for (place, of) in best.into_iter().enumerate() {
+        let (kind, probed) = (&kinds[of], &outcomes[of].chosen[place]);
+        let columns = kind.of(test);
+        let test = Test::new(&columns, kind.width(), &test.labels, classes)?;
+        let mut setting = setting(&probed.head, probed.refit);
+        if let Some(name) = &kind.name {
+            setting = format!("{name}, {setting}");
+        }
+        chosen.push(Classifier {
+            method: probed.head.method.clone(),
+            seed: probed.head.seed,
+            features: kind.name.clone(),
+            setting,
+            refit: probed.refit,
+            margins: probed.margins.clone(),
+            predictions: probed.predictions(test.features())?,
+            logits: Some(probed.logits(test.features())?),
+            chosen: Some(probed.head.clone()),
+        });
+    }
+    Ok((chosen, tried))
 }
 
 /// The number of neighbours is chosen on validation images; of equals the smallest.
@@ -132,6 +196,7 @@ fn vote(
         seed: 0,
         chosen: None,
         refit: None,
+        features: None,
         setting: format!("{neighbours} neighbours"),
         margins: Vec::new(),
         predictions,

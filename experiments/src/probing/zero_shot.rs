@@ -145,6 +145,7 @@ pub fn classify(
         seed: 0,
         chosen: None,
         refit: None,
+        features: None,
         setting: format!("{count} template{}", if count == 1 { "" } else { "s" }),
         margins: Vec::new(),
         predictions,

@@ -15,6 +15,8 @@ pub(super) struct Found {
     /// An activation that isn't known is an error where it matters.
     pub activation: Option<Result<Activation, String>>,
     pub eps: Option<f64>,
+    /// Of attention, which no tensor's shape tells.
+    pub heads: Option<usize>,
     pub text: FoundText,
 }
 
@@ -88,6 +90,7 @@ fn transformers(config: &Value, found: &mut Found) {
     let unsaid = clip.then_some(Activation::QuickGelu);
     found.activation = activation(vision, unsaid).or(found.activation.take());
     found.eps = eps(vision);
+    found.heads = number(vision, "/num_attention_heads");
     let text = config.get("text_config").unwrap_or(&Value::Null);
     found.text = FoundText {
         activation: activation(text, unsaid),
@@ -133,10 +136,10 @@ mod tests {
 
     #[test]
     fn activation_and_epsilon_are_those_of_the_image_tower() {
-        let both = r#"{"model_type": "clip", "vision_config": {"hidden_act": "gelu", "layer_norm_eps": 1e-5}, "text_config": {"hidden_act": "quick_gelu"}}"#;
+        let both = r#"{"model_type": "clip", "vision_config": {"hidden_act": "gelu", "layer_norm_eps": 1e-5, "num_attention_heads": 3}, "text_config": {"hidden_act": "quick_gelu"}}"#;
         let found = read_with(&[("config.json", both)]).unwrap();
         assert_eq!(found.activation, Some(Ok(Activation::Gelu)));
-        assert_eq!(found.eps, Some(1e-5));
+        assert_eq!((found.eps, found.heads), (Some(1e-5), Some(3)));
         assert_eq!(found.text.activation, Some(Ok(Activation::QuickGelu)));
         assert_eq!(found.text.eps, None);
         let short = r#"{"model_type": "clip", "vision_config": {}}"#;

@@ -51,6 +51,9 @@ pub enum Feature {
     BeforeProjection,
     /// A transformer's mean of the patches' tokens, with a fresh normalisation where the file has none for it.
     Mean,
+    /// The class tokens of a transformer's last four blocks, each normalised, and the mean of the patches of the last, one
+    /// after the other: what DINOv2's linear evaluation chooses among ([`Pooling::LastBlocks`]).
+    LastBlocks,
 }
 
 /// A pretrained network.
@@ -191,8 +194,9 @@ pub(super) fn of_file(
         .map_err(|error| files.misfit(error))?;
     let mut allowed = request.allow_missing.to_vec();
     allowed.push(format!("{last_layer}*"));
-    let mut not_in_file =
-        weights::fit(&params, tensors, &allowed).map_err(|error| files.misfit(error))?;
+    let difference = difference(&architecture, &tensors);
+    let mut not_in_file = weights::fit(&params, tensors, &allowed)
+        .map_err(|error| files.misfit(format!("{difference}{error}")))?;
     not_in_file.retain(|name| !name.starts_with(last_layer));
     Ok(Pretrained {
         network,
@@ -207,6 +211,18 @@ pub(super) fn of_file(
             not_in_file,
         },
     })
+}
+
+/// What tells the file's net from the one that is asked for, in a line before the list of tensors; empty where the list
+/// says it all.
+fn difference(architecture: &Architecture, tensors: &Tensors) -> String {
+    match architecture {
+        Architecture::Vit(net) => match vit::weights::check_fits(net, tensors) {
+            Ok(()) => String::new(),
+            Err(error) => format!("{error}\n"),
+        },
+        _ => String::new(),
+    }
 }
 
 /// The one of the configuration files, or else the entry's, at the image size that is wanted.
@@ -240,6 +256,13 @@ fn architecture(
     match &mut architecture {
         Architecture::Vit(net) => {
             net.image_size = side;
+            if let Some(heads) = found.heads.filter(|&heads| heads != net.heads) {
+                let reason = format!(
+                    "config.json: `num_attention_heads` is {heads}, this model has {}: the weights are of another net",
+                    net.heads
+                );
+                return Err(refuse(&reason));
+            }
             if let Some(activation) = activation::of_images(request, found, files)? {
                 net.activation = activation;
             }
@@ -259,6 +282,13 @@ fn architecture(
                     return Err(refuse("it has no projection: take another --feature"));
                 }
                 Feature::BeforeProjection => net.projection = None,
+                Feature::LastBlocks => {
+                    net.pooling = Pooling::LastBlocks {
+                        count: net.depth.min(4),
+                        mean: true,
+                    };
+                    net.projection = None;
+                }
             }
         }
         Architecture::ClipResnet(net) => {
@@ -267,7 +297,11 @@ fn architecture(
             net.feature = match request.feature {
                 Feature::Published => ClipResNetFeature::Projected,
                 Feature::BeforeProjection => ClipResNetFeature::Pooled,
-                Feature::Mean => return Err(refuse("only a transformer has a mean of patches")),
+                Feature::Mean | Feature::LastBlocks => {
+                    return Err(refuse(
+                        "only a transformer has a mean of patches and class tokens",
+                    ));
+                }
             };
         }
         Architecture::Resnet(_) | Architecture::EfficientnetLite(_) => {

@@ -124,11 +124,14 @@ pub fn check_fits(config: &VitConfig, tensors: &Tensors) -> Result<()> {
 /// dropped where it has none, and for [`Pooling::Mean`] a fresh `fc_norm` where the file has only the class
 /// token's `norm`, as MAE is fine-tuned.
 ///
+/// Tensors of another net stay what they are: [`crate::weights::fit`] then lists all that don't fit, and [`check_fits`]
+/// says in what the nets differ.
+///
 /// # Errors
-/// As [`check_fits`].
+/// Tensors of a type that can't be computed with.
 pub fn for_config(config: &VitConfig, mut tensors: Tensors, how: Interpolation) -> Result<Tensors> {
-    check_fits(config, &tensors)?;
-    if let Some(positions) = tensors.get_mut("pos_embed") {
+    let positions = tensors.get_mut("pos_embed");
+    if let Some(positions) = positions.filter(|it| positions::sizes(it).is_ok()) {
         *positions = positions::interpolate(positions, [config.grid(); 2], how)?;
     }
     if config.projection.is_none() {

@@ -3,19 +3,17 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use half::f16;
-use mr2_data::{Batch, Loader};
-use mr2_nn::graph::{Ctx, Mode};
+use mr2_data::Loader;
 use mr2_nn::model::Backbone;
 use mr2_nn::params::ParamStore;
 
+use super::encoder::Encoder;
 use super::encoder_hash;
 use super::files::{FeatureFiles, read_as, shard_file, unusable};
-use super::meta::{FeatureMeta, FeatureType};
+use super::meta::FeatureMeta;
 use super::shard::{self, Features, Header};
-use crate::compute::{context, enter};
 use crate::error::{Error, Result};
-use crate::evaluate::{check_covers, host_f32};
+use crate::evaluate::check_covers;
 use crate::run_folder::{Disk, lock, write_atomically};
 use crate::stop::StopFlag;
 
@@ -102,10 +100,9 @@ pub fn extract(
     let encoder = encoder_hash(params)?;
     let per_shard = config.images_per_shard as u64;
     let mut work = Work {
-        network,
+        network: Encoder::new(network, loader, meta.source.dtype)?,
         params,
         loader,
-        context: context(network, Mode::Eval)?,
         template: Header {
             meta: meta.clone(),
             encoder_before: encoder.clone(),
@@ -125,10 +122,9 @@ pub fn extract(
 }
 
 struct Work<'a> {
-    network: &'a dyn Backbone,
+    network: Encoder<'a>,
     params: &'a ParamStore,
     loader: &'a Loader,
-    context: Ctx,
     /// The header of the first shard, of which the others' follow.
     template: Header,
     folder: PathBuf,
@@ -213,7 +209,7 @@ impl Work<'_> {
                         "the loader ended before image {images}"
                     )));
                 };
-                let values = self.features(&batch)?;
+                let values = self.network.features(&batch)?;
                 rows.values.extend(&values[before * rows.dim..]);
                 rows.labels.extend(&batch.labels[before..]);
                 rows.indices.extend(&batch.indices[before..]);
@@ -224,42 +220,6 @@ impl Work<'_> {
             rows = rest;
         }
         Ok(true)
-    }
-
-    /// The features of a batch, row after row, all of them finite as they are stored.
-    fn features(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let images = enter(&self.context, batch)?;
-        let features = self.network.features(&self.context, &images)?;
-        let (rows, dim) = (batch.labels.len(), self.template.feature_dim as usize);
-        if features.dims() != [rows, dim] {
-            return Err(Error::refused(format!(
-                "features are {:?}, expected [{rows}, {dim}], (batch, feature_dim)",
-                features.dims()
-            )));
-        }
-        let values = host_f32(&features)?;
-        let stored: fn(f32) -> f32 = match self.template.meta.source.dtype {
-            FeatureType::F32 => |value| value,
-            FeatureType::F16 => |value| f16::from_f32(value).to_f32(),
-        };
-        match values.iter().position(|&value| !stored(value).is_finite()) {
-            None => Ok(values),
-            Some(at) => {
-                let image = self
-                    .loader
-                    .set()
-                    .image_name(batch.indices[at / dim] as usize);
-                Err(Error::refused(format!(
-                    "{image}: its feature has {}, which can't be stored{}",
-                    values[at],
-                    if values[at].is_finite() {
-                        " in f16: store f32"
-                    } else {
-                        ""
-                    }
-                )))
-            }
-        }
     }
 
     fn write(&mut self, number: u64, header: Header, rows: &Features) -> Result<()> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::meta::FeatureMeta;
 use super::shard::{self, Features, Header};
 use crate::error::{Error, Result};
+use crate::run_folder::{Disk, write_atomically};
 
 /// A folder of feature files that are all there.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +110,26 @@ impl FeatureFiles {
         }
         Ok(all)
     }
+
+    /// Writes all features of a view, counted from 0, into one file, which [`load`] reads: `features` (images, feature_dim),
+    /// `labels`, `indices`, and the header of a shard.
+    ///
+    /// # Errors
+    /// As [`FeatureFiles::read_shard`]; a file that can't be written.
+    pub fn save(&self, view: u32, path: &Path) -> Result<()> {
+        let header = self.first.at(view, 0, self.first.meta.images);
+        let bytes = shard::encode(&self.read(view)?, &header).map_err(unusable(path))?;
+        write_atomically(&Disk, path, &bytes)
+    }
+}
+
+/// The features of a file that [`FeatureFiles::save`] wrote, and what they come from.
+///
+/// # Errors
+/// A file that is missing, damaged, or not of that kind.
+pub fn load(path: &Path) -> Result<(Features, FeatureMeta)> {
+    let (features, header) = shard::read(path).map_err(unusable(path))?;
+    Ok((features, header.meta))
 }
 
 impl Header {

@@ -5,6 +5,14 @@ use mr2_nn::rng;
 use super::config::EpochLength;
 use crate::error::{Error, Result};
 
+/// An image of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Drawn {
+    /// How often all images were shuffled before: which view of the image is taken.
+    pub(super) shuffle: u64,
+    pub(super) image: u32,
+}
+
 /// The batches of a training.
 pub(super) struct Batches {
     seed: u64,
@@ -49,32 +57,33 @@ impl Batches {
         })
     }
 
-    /// The images of a step.
-    pub(super) fn batch(&mut self, step: u64) -> Vec<u32> {
+    /// The images of a step, those of an earlier shuffle first.
+    pub(super) fn batch(&mut self, step: u64) -> Vec<Drawn> {
         if self.endless {
             let first = step as usize * self.per_batch;
             return (first..first + self.per_batch)
-                .map(|place| self.image(place / self.images, place % self.images))
+                .map(|place| self.draw(place / self.images, place % self.images))
                 .collect();
         }
-        let epoch = (step / self.steps_per_epoch) as usize;
+        let shuffle = (step / self.steps_per_epoch) as usize;
         let first = (step % self.steps_per_epoch) as usize * self.per_batch;
         (first..(first + self.per_batch).min(self.images))
-            .map(|place| self.image(epoch, place))
+            .map(|place| self.draw(shuffle, place))
             .collect()
     }
 
-    fn image(&mut self, epoch: usize, place: usize) -> u32 {
-        let epoch = epoch as u64;
-        match &self.order {
-            Some((known, order)) if *known == epoch => order[place],
+    fn draw(&mut self, shuffle: usize, place: usize) -> Drawn {
+        let shuffle = shuffle as u64;
+        let image = match &self.order {
+            Some((known, order)) if *known == shuffle => order[place],
             _ => {
-                let order = order(self.seed, epoch, self.images);
+                let order = order(self.seed, shuffle, self.images);
                 let image = order[place];
-                self.order = Some((epoch, order));
+                self.order = Some((shuffle, order));
                 image
             }
-        }
+        };
+        Drawn { shuffle, image }
     }
 }
 
@@ -91,9 +100,27 @@ fn order(seed: u64, epoch: u64, images: usize) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    fn seen(length: EpochLength, steps: u64) -> Vec<Vec<u32>> {
+    fn drawn(length: EpochLength, steps: u64) -> Vec<Vec<Drawn>> {
         let mut batches = Batches::new(3, 10, 4, length).unwrap();
         (0..steps).map(|step| batches.batch(step)).collect()
+    }
+
+    fn seen(length: EpochLength, steps: u64) -> Vec<Vec<u32>> {
+        let batches = drawn(length, steps).into_iter();
+        let images = |batch: Vec<Drawn>| batch.iter().map(|drawn| drawn.image).collect();
+        batches.map(images).collect()
+    }
+
+    #[test]
+    fn every_shuffle_has_a_number_of_its_own() {
+        let shuffles = |length| -> Vec<u64> {
+            let batches = drawn(length, 5).concat();
+            batches.iter().map(|drawn| drawn.shuffle).collect()
+        };
+        let whole = shuffles(EpochLength::Steps { steps: 2 });
+        assert_eq!(whole, [[0; 10], [1; 10]].concat());
+        let dropped = shuffles(EpochLength::FullBatches {});
+        assert_eq!(dropped, [&[0; 8][..], &[1; 8], &[2; 4]].concat());
     }
 
     #[test]

@@ -208,6 +208,17 @@ impl ProbeConfig {
 }
 
 impl StepsConfig {
+    /// How often `images` training images are shuffled: with views, how many there are to see.
+    pub fn shuffles(&self, images: usize) -> u64 {
+        match self.epoch_length {
+            EpochLength::FullBatches {} | EpochLength::AllImages {} => self.epochs,
+            EpochLength::Steps { steps } => {
+                let seen = self.epochs * steps * self.images_per_batch as u64;
+                seen.div_ceil(images.max(1) as u64)
+            }
+        }
+    }
+
     fn check(&self, normalise: Normalise) -> Result<()> {
         if let HeadKind::Cosine { scale } = self.head {
             positive("fit.head.scale", scale)?;

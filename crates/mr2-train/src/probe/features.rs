@@ -22,7 +22,20 @@ pub struct Labelled<'a> {
 
 /// What heads are fitted to; every class has an image.
 #[derive(Debug, Clone, Copy)]
-pub struct Training<'a>(Labelled<'a>);
+pub struct Training<'a> {
+    images: Labelled<'a>,
+    views: Option<&'a dyn Views>,
+}
+
+/// Features of the same training images, new ones whenever the images are shuffled: those of random crops.
+pub trait Views {
+    /// Row-major (images, width), in the order of the training images, for a shuffle, counted from 0. Asked for in
+    /// ascending order, once for each seed.
+    ///
+    /// # Errors
+    /// What keeps them from being read or computed.
+    fn features(&self, shuffle: u64) -> Result<Vec<f32>>;
+}
 
 /// What settings are selected by.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +44,12 @@ pub struct Validation<'a>(Labelled<'a>);
 /// What the chosen head is measured by.
 #[derive(Debug, Clone, Copy)]
 pub struct Test<'a>(Labelled<'a>);
+
+impl std::fmt::Debug for dyn Views + '_ {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Views")
+    }
+}
 
 impl<'a> Labelled<'a> {
     fn new(
@@ -118,7 +137,31 @@ impl<'a> Training<'a> {
                 absent.join(", ")
             )));
         }
-        Ok(Self(set))
+        Ok(Self {
+            images: set,
+            views: None,
+        })
+    }
+
+    /// Heads that are trained by steps see `views`; statistics of classes, L-BFGS and neighbours see the features that
+    /// these images have.
+    pub fn with_views(self, views: &'a dyn Views) -> Self {
+        Self {
+            views: Some(views),
+            ..self
+        }
+    }
+
+    pub(super) fn has_views(&self) -> bool {
+        self.views.is_some()
+    }
+}
+
+impl<'a> Deref for Training<'a> {
+    type Target = Labelled<'a>;
+
+    fn deref(&self) -> &Labelled<'a> {
+        &self.images
     }
 }
 
@@ -163,7 +206,7 @@ macro_rules! is_labelled {
         }
     )*};
 }
-is_labelled!(Training, Validation, Test);
+is_labelled!(Validation, Test);
 
 /// Features as heads see them.
 pub(super) struct Prepared<'a> {
@@ -171,16 +214,49 @@ pub(super) struct Prepared<'a> {
     pub(super) width: usize,
     pub(super) labels: Cow<'a, [u32]>,
     pub(super) classes: usize,
+    normalise: Normalise,
+    views: Option<&'a dyn Views>,
 }
 
 impl<'a> Prepared<'a> {
+    pub(super) fn of_training(set: &Training<'a>, normalise: Normalise) -> Self {
+        Self {
+            views: set.views,
+            ..Self::new(set, normalise)
+        }
+    }
+
     pub(super) fn new(set: &Labelled<'a>, normalise: Normalise) -> Self {
         Self {
             features: normalised(set.features, set.width, normalise),
             width: set.width,
             labels: Cow::Borrowed(set.labels),
             classes: set.classes,
+            normalise,
+            views: None,
         }
+    }
+
+    /// What heads see of the images at a shuffle; nothing where that is always [`Prepared::features`].
+    pub(super) fn view(&self, shuffle: u64) -> Result<Option<Vec<f32>>> {
+        let Some(views) = self.views else {
+            return Ok(None);
+        };
+        let features = views.features(shuffle)?;
+        let part = format!("training (view {shuffle})");
+        if features.len() != self.features.len() {
+            return Err(Error::refused(format!(
+                "{part} features: {} numbers, not {} images of {} features each",
+                features.len(),
+                self.len(),
+                self.width
+            )));
+        }
+        refuse_non_finite(&part, &features, self.width)?;
+        Ok(Some(match self.normalise {
+            Normalise::Off => features,
+            Normalise::L2 => normalised(&features, self.width, self.normalise).into_owned(),
+        }))
     }
 
     /// These images, then those.
@@ -190,6 +266,8 @@ impl<'a> Prepared<'a> {
             width: self.width,
             labels: [&*self.labels, &*other.labels].concat().into(),
             classes: self.classes,
+            normalise: self.normalise,
+            views: None,
         }
     }
 

@@ -5,7 +5,7 @@ use mr2_nn::rows::Rows;
 use super::config::{FitConfig, ProbeConfig};
 use super::features::Prepared;
 use super::heads::{self, Spec};
-use super::logistic::{self, Regression};
+use super::logistic::{Regression, Regressions};
 use super::margin::{MarginConfig, Margins};
 use super::probed::Fitted;
 use crate::error::Result;
@@ -24,6 +24,8 @@ pub(super) struct Fits<'a> {
     set: &'a Prepared<'a>,
     pub(super) margins: Margins<'a>,
     pub(super) rows: &'a Rows,
+    /// Once one is asked for.
+    regressions: Option<Regressions<'a>>,
 }
 
 impl<'a> Fits<'a> {
@@ -33,6 +35,7 @@ impl<'a> Fits<'a> {
             set,
             margins: Margins::new(set),
             rows,
+            regressions: None,
         }
     }
 
@@ -48,6 +51,11 @@ impl<'a> Fits<'a> {
                 max_iterations,
                 ..
             } => {
+                let regressions = match self.regressions.take() {
+                    Some(known) => known,
+                    None => Regressions::new(self.set, self.rows)?,
+                };
+                let regressions = self.regressions.insert(regressions);
                 let fit = |(job, margins): (&Job<'_>, &Vec<f64>)| {
                     let regression = Regression {
                         c: job.value,
@@ -55,7 +63,7 @@ impl<'a> Fits<'a> {
                         tolerance: *tolerance,
                         max_iterations: *max_iterations,
                     };
-                    logistic::fit(self.set, regression, self.rows)
+                    regressions.fit(regression)
                 };
                 return jobs.iter().zip(&margins).map(fit).collect();
             }

@@ -5,7 +5,7 @@ use mr2_nn::rng;
 use mr2_nn::rows::{Rows, cross_entropy, sum};
 use rayon::prelude::*;
 
-use super::batches::Batches;
+use super::batches::{Batches, Drawn};
 use super::config::{HeadKind, InitConfig, InputNorm, StepsConfig};
 use super::cosine::Directions;
 use super::features::Prepared;
@@ -51,16 +51,16 @@ pub(super) fn train(
         .chunks(together)
         .map(|specs| Stack::new(set, config, specs, seed))
         .collect();
-    let mut features = Vec::new();
+    let (mut features, mut seen) = (Vec::new(), Seen::nothing(set));
     for step in 0..steps {
         let batch = batches.batch(step);
-        gather(set, &batch, &mut features);
+        seen.gather(&batch, &mut features)?;
         if let Some(norm) = &mut norm {
             norm.train(&mut features);
         }
         let labels: Vec<u32> = batch
             .iter()
-            .map(|&image| set.labels[image as usize])
+            .map(|drawn| set.labels[drawn.image as usize])
             .collect();
         for stack in &mut stacks {
             let gradients = stack.gradients(&features, &labels, rows)?;
@@ -73,13 +73,47 @@ pub(super) fn train(
     Ok(fitted.collect())
 }
 
-/// The features of a batch, row after row.
-fn gather(set: &Prepared<'_>, batch: &[u32], features: &mut Vec<f32>) {
-    features.resize(batch.len() * set.width, 0.0);
-    let rows = features.par_chunks_exact_mut(set.width).zip(batch);
-    rows.with_min_len(64).for_each(|(row, &image)| {
-        row.copy_from_slice(&set.features[image as usize * set.width..][..set.width]);
-    });
+/// What heads see of the training images.
+struct Seen<'a> {
+    set: &'a Prepared<'a>,
+    /// Of which `view` is.
+    shuffle: Option<u64>,
+    /// Nothing where the images always have the same features.
+    view: Option<Vec<f32>>,
+}
+
+impl<'a> Seen<'a> {
+    fn nothing(set: &'a Prepared<'a>) -> Self {
+        Self {
+            set,
+            shuffle: None,
+            view: None,
+        }
+    }
+
+    /// The features of a batch, row after row.
+    fn gather(&mut self, batch: &[Drawn], features: &mut Vec<f32>) -> Result<()> {
+        let width = self.set.width;
+        features.resize(batch.len() * width, 0.0);
+        let mut rest = &mut features[..];
+        for batch in batch.chunk_by(|a, b| a.shuffle == b.shuffle) {
+            let shuffle = batch[0].shuffle;
+            if self.shuffle != Some(shuffle) {
+                // The old one goes before the new one comes.
+                self.view = None;
+                self.view = self.set.view(shuffle)?;
+                self.shuffle = Some(shuffle);
+            }
+            let all = self.view.as_deref().unwrap_or(&self.set.features);
+            let (rows, after) = rest.split_at_mut(batch.len() * width);
+            rest = after;
+            let rows = rows.par_chunks_exact_mut(width).zip(batch);
+            rows.with_min_len(64).for_each(|(row, drawn)| {
+                row.copy_from_slice(&all[drawn.image as usize * width..][..width]);
+            });
+        }
+        Ok(())
+    }
 }
 
 /// Heads whose products are made together.

@@ -91,6 +91,7 @@ pub fn knn(
             memory.width, queries.width
         )));
     }
+    let (labels, classes) = (&memory.labels[..], memory.classes);
     let rows = Rows::new();
     let per_block = (SIMILARITIES / memory.len()).clamp(1, queries.len());
     let mut similarities = vec![0f32; per_block * memory.len()];
@@ -101,7 +102,7 @@ pub fn knn(
         rows.linear(block, &memory.features, None, memory.width, similarities)?;
         let votes: Vec<Vec<u32>> = similarities
             .par_chunks_exact(memory.len())
-            .map(|similarities| vote(config, similarities, &memory))
+            .map(|similarities| vote(config, similarities, labels, classes))
             .collect();
         for (k, found) in found.iter_mut().enumerate() {
             found.extend(votes.iter().map(|votes| votes[k]));
@@ -111,7 +112,7 @@ pub fn knn(
 }
 
 /// The class that each number of neighbours votes for.
-fn vote(config: &KnnConfig, similarities: &[f32], memory: &Prepared<'_>) -> Vec<u32> {
+fn vote(config: &KnnConfig, similarities: &[f32], labels: &[u32], classes: usize) -> Vec<u32> {
     let most = config.neighbours.iter().copied().max().unwrap_or(1);
     let nearer = |&a: &u32, &b: &u32| {
         let (of_a, of_b) = (similarities[a as usize], similarities[b as usize]);
@@ -129,10 +130,10 @@ fn vote(config: &KnnConfig, similarities: &[f32], memory: &Prepared<'_>) -> Vec<
     let weights: Vec<f64> = (nearest.iter())
         .map(|image| (power(image) - largest_power).exp())
         .collect();
-    let class_of = |image: &u32| memory.labels[*image as usize] as usize;
+    let class_of = |image: &u32| labels[*image as usize] as usize;
     (config.neighbours.iter())
         .map(|&k| {
-            let mut votes = vec![0f64; memory.classes];
+            let mut votes = vec![0f64; classes];
             for (image, weight) in nearest.iter().zip(&weights).take(k) {
                 votes[class_of(image)] += weight;
             }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::curvature::dot;
 use super::line_search;
 
 /// Pairs of steps and changes of the gradient that are kept (SciPy's `maxcor`).
@@ -32,24 +33,30 @@ pub(super) struct Minimum {
     pub(super) ended: Ended,
 }
 
-/// Minimises `function`, which writes its gradient and returns its value, from `x` on until the `size` of the gradient is
-/// not above `tolerance`.
+/// What a function is at a point.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    pub(super) value: f64,
+    /// How large the gradient is, in the measure by which the search ends.
+    pub(super) largest_gradient: f64,
+}
+
+/// Minimises `function`, which writes its gradient, from `x` on until the largest gradient is not above `tolerance`.
 pub(super) fn minimise<E>(
     mut x: Vec<f64>,
     tolerance: f64,
     max_iterations: usize,
-    size: impl Fn(&[f64]) -> f64,
-    mut function: impl FnMut(&[f64], &mut [f64]) -> Result<f64, E>,
+    mut function: impl FnMut(&[f64], &mut [f64]) -> Result<At, E>,
 ) -> Result<Minimum, E> {
     let mut gradient = vec![0f64; x.len()];
-    let mut value = function(&x, &mut gradient)?;
+    let mut here = function(&x, &mut gradient)?;
     let mut pairs: VecDeque<Pair> = VecDeque::with_capacity(MEMORY);
     let (mut iterations, mut idle) = (0, 0);
     let ended = loop {
-        if size(&gradient) <= tolerance {
+        if here.largest_gradient <= tolerance {
             break Ended::Converged;
         }
-        if idle == PATIENCE || !value.is_finite() {
+        if idle == PATIENCE || !here.value.is_finite() {
             break Ended::Stalled;
         }
         if iterations == max_iterations {
@@ -61,22 +68,21 @@ pub(super) fn minimise<E>(
             true => (1.0 / dot(&gradient, &gradient).sqrt()).min(1.0),
             false => 1.0,
         };
-        let noise = NOISE * value.abs();
+        let noise = NOISE * here.value.abs();
         let (mut next, mut next_gradient) = (x.clone(), vec![0f64; x.len()]);
-        let mut next_value = value;
-        let mut failed = None;
-        let step = line_search::step(value, slope, first, noise, |step| {
+        let (mut there, mut failed) = (here, None);
+        let step = line_search::step(here.value, slope, first, noise, |step| {
             for ((next, x), direction) in next.iter_mut().zip(&x).zip(&direction) {
                 *next = x + step * direction;
             }
             match function(&next, &mut next_gradient) {
-                Ok(found) => next_value = found,
+                Ok(found) => there = found,
                 Err(error) => {
                     failed = Some(error);
-                    next_value = f64::NAN;
+                    there.value = f64::NAN;
                 }
             }
-            (next_value, dot(&next_gradient, &direction))
+            (there.value, dot(&next_gradient, &direction))
         });
         if let Some(error) = failed {
             return Err(error);
@@ -90,13 +96,14 @@ pub(super) fn minimise<E>(
             continue;
         }
         remember(&mut pairs, &x, &next, &gradient, &next_gradient);
-        let gain = (value - next_value) / value.abs().max(next_value.abs()).max(1.0);
+        let size = here.value.abs().max(there.value.abs()).max(1.0);
+        let gain = (here.value - there.value) / size;
         idle = if gain <= NOISE * 1e-5 { idle + 1 } else { 0 };
-        (x, gradient, value) = (next, next_gradient, next_value);
+        (x, gradient, here) = (next, next_gradient, there);
         iterations += 1;
     };
     Ok(Minimum {
-        largest_gradient: size(&gradient),
+        largest_gradient: here.largest_gradient,
         x,
         iterations,
         ended,
@@ -161,26 +168,16 @@ fn add(to: &mut [f64], factor: f64, values: &[f64]) {
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    const LANES: usize = 8;
-    let mut lanes = [0f64; LANES];
-    for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
-        for ((sum, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    lanes.iter().sum()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn largest(values: &[f64]) -> f64 {
-        values
-            .iter()
-            .fold(0.0, |largest, value| value.abs().max(largest))
+    fn at(value: f64, gradient: &[f64]) -> At {
+        At {
+            value,
+            largest_gradient: gradient.iter().fold(0.0, |most, g| g.abs().max(most)),
+        }
     }
 
     #[test]
@@ -188,13 +185,13 @@ mod tests {
         let valley = |x: &[f64], gradient: &mut [f64]| {
             let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
             gradient.copy_from_slice(&[-2.0 * a - 400.0 * x[0] * b, 200.0 * b]);
-            Ok::<f64, ()>(a * a + 100.0 * b * b)
+            Ok::<At, ()>(at(a * a + 100.0 * b * b, gradient))
         };
-        let minimum = minimise(vec![-1.2, 1.0], 1e-8, 1000, largest, valley).unwrap();
+        let minimum = minimise(vec![-1.2, 1.0], 1e-8, 1000, valley).unwrap();
         assert_eq!(minimum.ended, Ended::Converged);
         assert!(minimum.iterations < 60, "{}", minimum.iterations);
         assert!(minimum.x.iter().all(|x| (x - 1.0).abs() < 1e-7));
-        let stopped = minimise(vec![-1.2, 1.0], 1e-8, 3, largest, valley).unwrap();
+        let stopped = minimise(vec![-1.2, 1.0], 1e-8, 3, valley).unwrap();
         assert_eq!((stopped.ended, stopped.iterations), (Ended::Iterations, 3));
     }
 
@@ -202,23 +199,20 @@ mod tests {
     fn a_badly_scaled_bowl_is_no_trouble_and_an_error_passes_through() {
         let bowl = |x: &[f64], gradient: &mut [f64]| {
             let mut value = 0.0;
-            for (i, (x, gradient)) in x.iter().zip(gradient).enumerate() {
+            for (i, (x, gradient)) in x.iter().zip(&mut *gradient).enumerate() {
                 let scale = 10f64.powi(i as i32 - 3);
                 *gradient = scale * (x - 1.0);
                 value += 0.5 * scale * (x - 1.0).powi(2);
             }
-            Ok::<f64, ()>(value)
+            Ok::<At, ()>(at(value, gradient))
         };
-        let minimum = minimise(vec![0.0; 7], 1e-7, 1000, largest, bowl).unwrap();
+        let minimum = minimise(vec![0.0; 7], 1e-7, 1000, bowl).unwrap();
         assert!(
             minimum.x.iter().all(|x| (x - 1.0).abs() < 1e-3),
             "{:?}",
             minimum.x
         );
-        let broken = |_: &[f64], _: &mut [f64]| Err::<f64, &str>("broken");
-        assert_eq!(
-            minimise(vec![0.0], 1e-7, 10, largest, broken).err(),
-            Some("broken")
-        );
+        let broken = |_: &[f64], _: &mut [f64]| Err::<At, &str>("broken");
+        assert_eq!(minimise(vec![0.0], 1e-7, 10, broken).err(), Some("broken"));
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! - Training, validation and test images are types of their own ([`Training`], [`Validation`], [`Test`]): nothing that
 //!   selects takes a test set.
+//! - [`Views`] are features of random crops, new ones at every shuffle, for the protocols that have them.
 //! - A [`MethodConfig`] says which margins ([`MarginConfig`]) the loss divides the logits by: plain cross-entropy,
 //!   one margin for all classes, or MR²'s from the exact class statistics of the training features.
 //! - Heads that differ in learning rate, weight decay or margins train together, one product for all of them.
@@ -28,6 +29,7 @@ mod arm;
 mod batches;
 mod config;
 mod cosine;
+mod curvature;
 mod features;
 mod fits;
 mod grid;
@@ -49,7 +51,7 @@ pub use config::{
     EpochLength, FitConfig, HeadKind, InitConfig, InputNorm, MethodConfig, Normalise, ProbeConfig,
     StepRule, StepsConfig,
 };
-pub use features::{Labelled, Test, Training, Validation};
+pub use features::{Labelled, Test, Training, Validation, Views};
 pub use grid::Grid;
 pub use knn::{KnnConfig, knn};
 pub use margin::MarginConfig;

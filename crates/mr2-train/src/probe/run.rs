@@ -3,7 +3,7 @@
 use mr2_nn::rows::Rows;
 
 use super::arm::{Arm, arms, best, grid, lrs};
-use super::config::ProbeConfig;
+use super::config::{FitConfig, ProbeConfig};
 use super::features::{Prepared, Training, Validation};
 use super::fits::{Fits, Job};
 use super::probed::{Outcome, Probed};
@@ -25,7 +25,7 @@ pub fn probe(
 ) -> Result<Outcome> {
     config.check()?;
     check_sets(config, training, validation, seeds)?;
-    let prepared = Prepared::new(training, config.normalise);
+    let prepared = Prepared::of_training(training, config.normalise);
     let validation = validation.map(|set| Prepared::new(set, config.normalise));
     let rows = Rows::new();
     let mut arms = arms(config, seeds);
@@ -147,6 +147,22 @@ fn check_sets(
     validation: Option<&Validation<'_>>,
     seeds: &[u64],
 ) -> Result<()> {
+    if training.has_views() && config.refit {
+        return Err(Error::Config {
+            key: "refit",
+            reason: "must be false with views of the training images: a fit to training and validation images would \
+                     see no crops"
+                .to_string(),
+        });
+    }
+    if training.has_views() && matches!(config.fit, FitConfig::Lbfgs { .. }) {
+        return Err(Error::Config {
+            key: "fit.kind",
+            reason:
+                "must be `steps` with views of the training images: L-BFGS sees every image once"
+                    .to_string(),
+        });
+    }
     if seeds.is_empty() {
         return Err(Error::refused("probe: at least one seed is needed"));
     }

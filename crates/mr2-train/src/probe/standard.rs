@@ -63,6 +63,14 @@ impl Standard {
         0.5 * penalty * square
     }
 
+    /// Adds the curvature of [`Standard::penalise`] to that of a row of the weight, (width, width).
+    pub(super) fn add_penalty(&self, penalty: f64, curvature: &mut [f64]) {
+        let diagonal = curvature.iter_mut().step_by(self.scale.len() + 1);
+        for (element, &scale) in diagonal.zip(&self.scale) {
+            *element += penalty * f64::from(scale) * f64::from(scale);
+        }
+    }
+
     /// The largest element of the gradient with respect to the head on unchanged features.
     pub(super) fn largest_gradient(&self, of_weight: &[f64], of_bias: &[f64]) -> f64 {
         let mut largest = 0f64;

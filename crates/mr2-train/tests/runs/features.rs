@@ -12,7 +12,7 @@ use mr2_nn::params::ParamStore;
 use mr2_train::candle_core::{self, DType, Device, Tensor};
 use mr2_train::features::{
     Damaged, ExtractConfig, Extraction, FeatureFiles, FeatureMeta, FeatureSource, FeatureType,
-    Features, encoder_hash, extract,
+    Features, compute, encoder_hash, extract, load,
 };
 use mr2_train::{Error, StopFlag};
 use proptest::prelude::*;
@@ -198,6 +198,28 @@ fn stored_features_are_those_of_the_network_and_a_second_call_computes_none() {
     assert_eq!(written, now);
     let opened = FeatureFiles::open(&bench.place(), Some(&bench.meta())).unwrap();
     assert_eq!(opened, files);
+}
+
+#[test]
+fn features_in_memory_and_in_one_file_are_those_of_the_shards() {
+    let bench = Bench::new(true, 2, FeatureType::F32);
+    let (files, ..) = bench.finished(Damaged::Refuse);
+    let mut done = Vec::new();
+    let (network, params, loader) = (&bench.network, &bench.params, &bench.loader);
+    let mut progress = |images| done.push(images);
+    let stop = StopFlag::new();
+    let found = compute(network, params, loader, 1, &mut progress, &stop).unwrap();
+    assert_eq!(found.unwrap(), files.read(1).unwrap());
+    assert_eq!(done, [8, 16, 24, 32, 40, 44]);
+    stop.stop();
+    let stopped = compute(network, params, loader, 1, &mut |_| {}, &stop).unwrap();
+    assert!(stopped.is_none());
+    let path = bench.folder.path().join("all.safetensors");
+    files.save(1, &path).unwrap();
+    assert_eq!(load(&path).unwrap(), (files.read(1).unwrap(), bench.meta()));
+    fs::write(&path, b"no features").unwrap();
+    let error = load(&path).unwrap_err().to_string();
+    assert!(error.contains("all.safetensors"), "{error}");
 }
 
 #[test]
