@@ -280,6 +280,34 @@ fn heads_see_new_crops_at_every_shuffle_kept_or_made_on_the_fly() {
 }
 
 #[test]
+fn several_backbones_and_folders_stand_in_one_table() {
+    let world = World::new();
+    let protocol = world.folder.path().join("mine.toml");
+    fs::write(&protocol, PROTOCOL).unwrap();
+    let other = photos(&world.folder.path().join("other"));
+    let arguments = [
+        "--images",
+        other.to_str().unwrap(),
+        "--protocol",
+        protocol.to_str().unwrap(),
+        "--json",
+    ];
+    let (text, _) = world.run("probe", &arguments, 0);
+    let found: Value = serde_json::from_str(&text).unwrap();
+    let probes = found["probes"].as_array().unwrap();
+    assert_eq!(probes.len(), 2);
+    assert_eq!(probes[0]["measures"], probes[1]["measures"]);
+    let [first, second] = [0, 1].map(|at| probes[at]["provenance"]["source"].to_string());
+    assert!(first != second && second.contains("other"), "{second}");
+    let one = world.run("probe", &["--backbone", "resnet18"], 1);
+    assert!(
+        one.1.contains("--weights are those of one backbone"),
+        "{}",
+        one.1
+    );
+}
+
+#[test]
 fn features_say_where_they_are() {
     let world = World::new();
     let file = world.folder.path().join("test.safetensors");

@@ -14,11 +14,6 @@ use crate::config::typed;
 const CARRIED: [(&str, &str); 9] = [
     ("clip", include_str!("../../runs/probes/clip.toml")),
     (
-        "clip_sources",
-        include_str!("../../runs/probes/clip_sources.toml"),
-    ),
-    ("cosine", include_str!("../../runs/probes/cosine.toml")),
-    (
         "clip_benchmark",
         include_str!("../../runs/probes/clip_benchmark.toml"),
     ),
@@ -33,6 +28,11 @@ const CARRIED: [(&str, &str); 9] = [
         include_str!("../../runs/probes/dinov2_knn.toml"),
     ),
     ("dino_knn", include_str!("../../runs/probes/dino_knn.toml")),
+    (
+        "clip_sources",
+        include_str!("../../runs/probes/clip_sources.toml"),
+    ),
+    ("cosine", include_str!("../../runs/probes/cosine.toml")),
 ];
 
 /// How features become classes.
