@@ -10,7 +10,7 @@
 //! - [`ImageSet`] is one split: labels and images in a fixed order, in memory or in files.
 //! - [`Pipeline`] is a list of [`Transform`]s that do what torchvision's do, AutoAugment and
 //!   RandAugment among them, and of common corruptions ([`Corruption`]); [`evaluation_transforms`] gives
-//!   those of pretrained models. Files decode to Pillow's bytes, JPEG within 3 levels.
+//!   those of pretrained models. Files decode to Pillow's bytes, JPEG within 4 levels, half a level on average.
 //! - [`Loader`] makes [`Batch`]es ahead in threads. Order and augmentation are functions of (seed,
 //!   epoch, image): any number of threads, and a start in the middle of an epoch, give the same
 //!   bits.
