@@ -189,10 +189,11 @@ fn features<'a>(
     };
     let crops = match seen {
         Seen::Tested { .. } => None,
-        Seen::Crops { crops, .. } if on_the_fly => {
-            let loader = extractor.loader(images, Split::Train, Some(crops))?;
-            Some(CropFeatures::Computed(*extractor, loader))
-        }
+        Seen::Crops { crops, views, .. } if on_the_fly => Some(CropFeatures::Computed {
+            extractor: *extractor,
+            loader: extractor.loader(images, Split::Train, Some(crops))?,
+            views: *views,
+        }),
         Seen::Crops { crops, views, .. } => match extractor.crop_files(images, crops, *views)? {
             Some(files) => Some(CropFeatures::Kept(files)),
             None => return Ok(None),

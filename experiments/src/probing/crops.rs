@@ -203,12 +203,19 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Features of crops.
+/// Features of crops; after the last view comes the first again.
 pub enum CropFeatures<'a> {
-    /// On disk; after the last view comes the first again.
+    /// On disk.
     Kept(FeatureFiles),
     /// Computed when they are asked for, and kept nowhere.
-    Computed(Extractor<'a>, Loader),
+    Computed {
+        /// What computes them.
+        extractor: Extractor<'a>,
+        /// The crops.
+        loader: Loader,
+        /// How many there are of each image.
+        views: u32,
+    },
 }
 
 impl Views for CropFeatures<'_> {
@@ -218,9 +225,14 @@ impl Views for CropFeatures<'_> {
                 let view = shuffle % u64::from(files.views());
                 Ok(files.read(view as u32)?.values)
             }
-            Self::Computed(extractor, loader) => {
-                let label = format!("crops {shuffle}");
-                match extractor.compute(loader, shuffle, &label)? {
+            Self::Computed {
+                extractor,
+                loader,
+                views,
+            } => {
+                let view = shuffle % u64::from(*views);
+                let label = format!("crops {}", shuffle + 1);
+                match extractor.compute(loader, view, &label)? {
                     Some(features) => Ok(features.values),
                     None => Err(Error::Tensor(candle_core::Error::Msg("stopped".into()))),
                 }
