@@ -339,6 +339,12 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         &["--method", "mr3"],
         "the protocol clip has erm, uniform, mr2",
     );
+    // Before any crop goes through the backbone.
+    refused(
+        &["--protocol", "mae"],
+        "the 42 training images don't fill a batch of 16384",
+    );
+    assert!(!world.folder.path().join("cache").exists());
     refused(
         &["--feature", "mean"],
         "a convolutional net has only the published feature",

@@ -134,11 +134,11 @@ impl<'a> Seen<'a> {
     /// What the protocol says, or `views` crops of each of `images` training images.
     ///
     /// # Errors
-    /// Views where the protocol has no crops; more of them than can be told apart.
+    /// Views where the protocol has no crops; more of them than can be told apart; too few images for the protocol.
     pub fn new(protocol: &'a Protocol, views: Option<u32>, images: usize) -> Result<Self> {
         let of_steps = match protocol {
             Protocol::Linear(linear) => match (linear.training_images.crops(), &linear.probe.fit) {
-                (Some(crops), FitConfig::Steps(steps)) => Some((crops, steps.shuffles(images))),
+                (Some(crops), FitConfig::Steps(steps)) => Some((crops, steps.shuffles(images)?)),
                 (Some(_), FitConfig::Lbfgs { .. }) => {
                     bail!("training_images: L-BFGS sees every image once, so it can't have crops")
                 }

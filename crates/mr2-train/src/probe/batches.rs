@@ -33,25 +33,12 @@ impl Batches {
         per_batch: usize,
         length: EpochLength,
     ) -> Result<Self> {
-        let steps = match length {
-            EpochLength::FullBatches {} => images / per_batch,
-            EpochLength::AllImages {} => images.div_ceil(per_batch),
-            EpochLength::Steps { steps } => steps as usize,
-        };
-        if steps == 0 {
-            return Err(Error::Config {
-                key: "fit.images_per_batch",
-                reason: format!(
-                    "the {images} training images don't fill a batch of {per_batch}, and this protocol drops short \
-                     ones: choose at most {images} (and the learning rate to go with it)"
-                ),
-            });
-        }
+        let steps = steps_per_epoch(images, per_batch, length)?;
         Ok(Self {
             seed,
             images,
             per_batch,
-            steps_per_epoch: steps as u64,
+            steps_per_epoch: steps,
             endless: matches!(length, EpochLength::Steps { .. }),
             order: None,
         })
@@ -84,6 +71,26 @@ impl Batches {
             }
         };
         Drawn { shuffle, image }
+    }
+}
+
+/// # Errors
+/// Too few images for one full batch, where batches must be full.
+pub(super) fn steps_per_epoch(images: usize, per_batch: usize, length: EpochLength) -> Result<u64> {
+    let steps = match length {
+        EpochLength::FullBatches {} => images / per_batch,
+        EpochLength::AllImages {} => images.div_ceil(per_batch),
+        EpochLength::Steps { steps } => steps as usize,
+    };
+    match steps {
+        0 => Err(Error::Config {
+            key: "fit.images_per_batch",
+            reason: format!(
+                "the {images} training images don't fill a batch of {per_batch}, and this protocol drops short ones: \
+                 choose at most {images} (and the learning rate to go with it)"
+            ),
+        }),
+        steps => Ok(steps as u64),
     }
 }
 

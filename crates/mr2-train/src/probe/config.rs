@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::batches::steps_per_epoch;
 use super::grid::Grid;
 use super::margin::MarginConfig;
 use crate::error::{Error, Result};
@@ -209,14 +210,18 @@ impl ProbeConfig {
 
 impl StepsConfig {
     /// How often `images` training images are shuffled: with views, how many there are to see.
-    pub fn shuffles(&self, images: usize) -> u64 {
-        match self.epoch_length {
+    ///
+    /// # Errors
+    /// Too few images for one full batch, where batches must be full.
+    pub fn shuffles(&self, images: usize) -> Result<u64> {
+        let steps = steps_per_epoch(images, self.images_per_batch, self.epoch_length)?;
+        Ok(match self.epoch_length {
             EpochLength::FullBatches {} | EpochLength::AllImages {} => self.epochs,
-            EpochLength::Steps { steps } => {
+            EpochLength::Steps { .. } => {
                 let seen = self.epochs * steps * self.images_per_batch as u64;
                 seen.div_ceil(images.max(1) as u64)
             }
-        }
+        })
     }
 
     fn check(&self, normalise: Normalise) -> Result<()> {
