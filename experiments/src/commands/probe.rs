@@ -170,10 +170,7 @@ fn features<'a>(
 ) -> Result<Option<PartFeatures<'a>>> {
     let part = |split: Split| -> Result<Option<Features>> {
         if on_the_fly {
-            let loader = extractor.loader(images, split, None)?;
-            let label = format!("{split:?}").to_lowercase();
-            let found = extractor.compute(&loader, 0, &label);
-            return found.with_context(|| format!("{label} images of {}", images.name));
+            return extractor.compute_part(images, split);
         }
         let files = extractor.files(images, split)?;
         Ok(files.map(|files| files.read(0)).transpose()?)

@@ -91,19 +91,32 @@ impl Extractor<'_> {
             let memory = available_memory().unwrap_or(MEMORY);
             images_per_batch(memory, [3, side, side], largest, WORKERS)
         });
+        let set = images.part(split).clone();
+        let Some(crops) = crops else {
+            let pipeline = pipeline(&description.preprocessing)?;
+            let loader =
+                Loader::for_evaluation(set, pipeline, images_per_batch, WORKERS, self.device);
+            return Ok(loader?);
+        };
         let config = LoaderConfig {
             images_per_batch,
             sampler: Sampler::Sequential,
-            seed: crops.map_or(0, |crops| crops.seed),
+            seed: crops.seed,
             workers: WORKERS,
             drop_last: false,
         };
-        let pipeline = match crops {
-            Some(crops) => crops.pipeline(&description.preprocessing)?,
-            None => pipeline(&description.preprocessing)?,
-        };
-        let set = images.part(split).clone();
+        let pipeline = crops.pipeline(&description.preprocessing)?;
         Ok(Loader::new(set, pipeline, config, self.device)?)
+    }
+
+    /// The features of a part, kept nowhere; nothing where a stop was asked for.
+    ///
+    /// # Errors
+    /// An image that can't be read; features that aren't finite.
+    pub fn compute_part(&self, images: &Images, split: Split) -> Result<Option<Features>> {
+        let (loader, part) = (self.loader(images, split, None)?, part_name(split));
+        let found = self.compute(&loader, 0, &part);
+        found.with_context(|| format!("{part} images of {}", loader.set().name()))
     }
 
     /// A view of what `loader` gives, kept nowhere; nothing where a stop was asked for.
@@ -174,7 +187,7 @@ impl Extractor<'_> {
             images_per_shard: images_per_shard(network.feature_dim(), meta.source.dtype),
             damaged: Damaged::Recompute,
         };
-        let part = format!("{split:?}").to_lowercase();
+        let part = part_name(split);
         let bar = self.bar(&match views {
             1 => part.clone(),
             views => format!("{part}, {views} views"),
@@ -205,6 +218,11 @@ impl Extractor<'_> {
             }
         }
     }
+}
+
+/// What a part is called in bars and errors.
+fn part_name(split: Split) -> String {
+    format!("{split:?}").to_lowercase()
 }
 
 /// Values of one image in the network's largest layer.

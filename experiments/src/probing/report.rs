@@ -185,10 +185,8 @@ fn summary(probe: &Probe) -> String {
 }
 
 fn table(probes: &[Probe]) -> Table {
-    let mut columns = ["backbone", "images", "protocol", "method", "chosen"]
-        .map(Column::words)
-        .to_vec();
-    columns.push(Column::shares("validation"));
+    let mut columns = lead_columns();
+    columns.extend([Column::words("chosen"), Column::shares("validation")]);
     columns.extend(MEASURES.map(|metric| Column::shares(metric.title())));
     let mut table = Table::new("Accuracy on test images, %", columns);
     for (probe, classifier, measures) in rows(probes) {
@@ -216,9 +214,7 @@ const NOTE: &str = "Easy, medium and hard thirds and the worst class are the fir
 
 /// Differences to the first method of the same backbone and images.
 fn differences(probes: &[Probe]) -> Table {
-    let mut columns = ["backbone", "images", "protocol", "method"]
-        .map(Column::words)
-        .to_vec();
+    let mut columns = lead_columns();
     columns.extend(MEASURES.map(|metric| Column::numbers(metric.title())));
     let mut table = Table::new("Differences to the first method, points", columns);
     for (probe, classifier, measures) in rows(probes) {
@@ -265,11 +261,23 @@ fn lead(probe: &Probe, classifier: &Classifier) -> Vec<Cell> {
         1 => classifier.method.clone(),
         _ => format!("{}, seed {}", classifier.method, classifier.seed),
     };
+    lead_cells(probe, &method)
+}
+
+/// What a row is of.
+pub(super) fn lead_columns() -> Vec<Column> {
+    ["backbone", "images", "protocol", "method"]
+        .map(Column::words)
+        .to_vec()
+}
+
+/// The cells of [`lead_columns`].
+pub(super) fn lead_cells(probe: &Probe, method: &str) -> Vec<Cell> {
     [
         &probe.backbone.name,
         &probe.images,
         &probe.protocol_name,
-        &method,
+        method,
     ]
     .map(Cell::text)
     .to_vec()

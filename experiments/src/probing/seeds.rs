@@ -4,7 +4,7 @@ use anyhow::Result;
 use mr2_metrics::{mean_sd, paired_interval};
 
 use super::measure::MEASURES;
-use super::report::Probe;
+use super::report::{Probe, lead_cells, lead_columns};
 use crate::report::document::{Column, Table};
 use crate::report::{Cell, Scale};
 
@@ -16,10 +16,10 @@ const LEVEL: f64 = 0.95;
 /// # Errors
 /// When a metric refuses a measure.
 pub fn tables(probes: &[Probe]) -> Result<[Table; 2]> {
-    let lead = ["backbone", "images", "protocol", "method"].map(Column::words);
     let table = |title: &str, column: fn(&str) -> Column| {
-        let measures = MEASURES.iter().map(|metric| column(metric.title()));
-        Table::new(title, lead.iter().cloned().chain(measures).collect())
+        let mut columns = lead_columns();
+        columns.extend(MEASURES.map(|metric| column(metric.title())));
+        Table::new(title, columns)
     };
     let mut means = table(
         "Means over seeds ± standard deviation (seeds), %",
@@ -35,16 +35,7 @@ pub fn tables(probes: &[Probe]) -> Result<[Table; 2]> {
             continue;
         };
         for (place, (name, seeds)) in methods.iter().enumerate() {
-            let row = || {
-                [
-                    &probe.backbone.name,
-                    &probe.images,
-                    &probe.protocol_name,
-                    name,
-                ]
-                .map(Cell::text)
-            };
-            let (mut mean, mut difference) = (row().to_vec(), row().to_vec());
+            let (mut mean, mut difference) = (lead_cells(probe, name), lead_cells(probe, name));
             for measure in 0..MEASURES.len() {
                 let values = |of: &[usize]| -> Option<Vec<f64>> {
                     let values = of.iter().map(|&at| probe.measures[at][measure].value);
