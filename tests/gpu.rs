@@ -47,6 +47,38 @@ fn without_a_gpu_the_script_says_so_and_has_the_same_status() {
     assert!(stdout.starts_with("no GPU: "), "{stdout}");
 }
 
+#[cfg(unix)]
+#[test]
+fn the_script_reads_what_nvidia_smi_says_of_the_gpu_that_is_visible() {
+    use std::os::unix::fs::PermissionsExt;
+    if Command::new("python3").arg("--version").output().is_err() {
+        return;
+    }
+    let folder = folder();
+    let fake = folder.path().join("nvidia-smi");
+    let script = "#!/bin/sh\necho \"$@\" >\"$0.asked\"\necho 'Some GPU, 580.1, 9.0, 1980, 2619, 1980, 700, 46, 81559, [N/A]'\n";
+    std::fs::write(&fake, script).unwrap();
+    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new("python3");
+    command
+        .args([root().join("experiments/gpu/check").as_path()])
+        .args(["ops", "--device", "cuda:1", "--out"])
+        .arg(folder.path())
+        .env("PATH", format!("{}:{path}", folder.path().display()))
+        .env("MR2_BIN", env!("CARGO_BIN_EXE_mr2"))
+        .env("CUDA_VISIBLE_DEVICES", "4,7");
+    // This build has no CUDA, so that the program finds none; the script has seen one.
+    let (stdout, _) = expect(&mut command, NO_GPU);
+    assert!(
+        stdout.starts_with("name Some GPU, driver_version 580.1, compute_cap 9.0,"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("memory_used [N/A]"), "{stdout}");
+    let asked = std::fs::read_to_string(folder.path().join("nvidia-smi.asked")).unwrap();
+    assert!(asked.starts_with("-i 7 "), "{asked}");
+}
+
 #[test]
 fn operations_are_checked_a_row_each_and_resuming_repeats_none() {
     let folder = folder();
@@ -72,7 +104,7 @@ fn operations_are_checked_a_row_each_and_resuming_repeats_none() {
 }
 
 #[test]
-fn the_curve_of_the_cpu_agrees_with_itself() {
+fn the_curve_of_the_cpu_agrees_with_itself_and_is_resumed_to_the_bit() {
     let folder = folder();
     let arguments = [
         "gpu",
@@ -80,14 +112,15 @@ fn the_curve_of_the_cpu_agrees_with_itself() {
         "--device",
         "cpu",
         "--steps",
-        "4",
+        "120",
         "--memory-steps",
-        "4",
+        "120",
     ];
     expect(mr2().args(arguments).arg("--out").arg(folder.path()), 0);
     let results = results(folder.path(), "curve");
-    assert_eq!(results["losses"].as_array().unwrap().len(), 4);
+    assert_eq!(results["losses"].as_array().unwrap().len(), 120);
     assert_eq!(results["judged"]["agrees"], true);
+    assert_eq!(results["resumed"], 0.0);
 }
 
 #[test]

@@ -21,11 +21,11 @@ def gpu(device="cuda"):
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if device == "cpu" or visible in ("", "-1"):
         return None
-    number = device.partition(":")[2] or "0"
+    which = device.partition(":")[2] or "0"
     ours = visible.split(",") if visible else []
-    if number.isdigit() and int(number) < len(ours):
-        number = ours[int(number)]
-    command = ["nvidia-smi", "-i", number, f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits"]
+    if which.isdigit() and int(which) < len(ours):
+        which = ours[int(which)]
+    command = ["nvidia-smi", "-i", which, f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits"]
     try:
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     except (OSError, subprocess.CalledProcessError):

@@ -125,11 +125,12 @@ pub fn not_opened(error: mr2_data::Error, folder: &Path) -> anyhow::Error {
     }
 }
 
-/// The training loader. Order and augmentation follow the run's seed.
+/// The training loader. Order and augmentation follow the run's seed. Its batches are on the CPU, as those of all loaders
+/// here: `Ctx::enter` brings them to a GPU.
 ///
 /// # Errors
 /// When transforms or sizes don't fit the images.
-pub fn train_loader(config: &RunConfig, data: &Data, device: &Device) -> Result<Loader> {
+pub fn train_loader(config: &RunConfig, data: &Data) -> Result<Loader> {
     let loader = LoaderConfig {
         images_per_batch: config.data.images_per_batch,
         sampler: config.data.sampler.clone(),
@@ -138,37 +139,24 @@ pub fn train_loader(config: &RunConfig, data: &Data, device: &Device) -> Result<
         drop_last: config.data.drop_last,
     };
     let pipeline = Pipeline::new(config.data.train_transforms.clone())?;
-    Ok(Loader::new(
-        data.splits.train.clone(),
-        pipeline,
-        loader,
-        device,
-    )?)
+    let set = data.splits.train.clone();
+    Ok(Loader::new(set, pipeline, loader, &Device::Cpu)?)
 }
 
 /// A loader that shows every image of `set` once, in order, without augmentation.
 ///
 /// # Errors
 /// When transforms or sizes don't fit the images, or a transform is random.
-pub fn evaluation_loader(
-    config: &RunConfig,
-    set: &Arc<ImageSet>,
-    device: &Device,
-) -> Result<Loader> {
-    evaluate_after(&[], config, set, device)
+pub fn evaluation_loader(config: &RunConfig, set: &Arc<ImageSet>) -> Result<Loader> {
+    evaluate_after(&[], config, set)
 }
 
 /// With `first` before the run's own evaluation transforms.
-fn evaluate_after(
-    first: &[Transform],
-    config: &RunConfig,
-    set: &Arc<ImageSet>,
-    device: &Device,
-) -> Result<Loader> {
+fn evaluate_after(first: &[Transform], config: &RunConfig, set: &Arc<ImageSet>) -> Result<Loader> {
     let config = &config.data;
     let pipeline = Pipeline::new([first, &config.evaluation_transforms].concat())?;
     let (images, workers) = (config.evaluation_images_per_batch, config.loader_workers);
-    Loader::for_evaluation(set.clone(), pipeline, images, workers, device)
+    Loader::for_evaluation(set.clone(), pipeline, images, workers, &Device::Cpu)
         .context("evaluation images")
 }
 
@@ -176,15 +164,11 @@ fn evaluate_after(
 ///
 /// # Errors
 /// Too few test images of a class, files that are missing or wrong, a severity out of range.
-pub fn shifted_loaders(
-    config: &RunConfig,
-    data: &Data,
-    device: &Device,
-) -> Result<Vec<(String, Loader)>> {
+pub fn shifted_loaders(config: &RunConfig, data: &Data) -> Result<Vec<(String, Loader)>> {
     let test = &data.splits.test;
     let each = config.data.shifts.each();
     let loader = |first: &[Transform], set: &Arc<ImageSet>, name: &str| {
-        evaluate_after(first, config, set, device).with_context(|| format!("shifts: {name}"))
+        evaluate_after(first, config, set).with_context(|| format!("shifts: {name}"))
     };
     let mut loaders = Vec::new();
     match &config.data.shifts {

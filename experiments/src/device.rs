@@ -1,12 +1,12 @@
-//! Where runs compute: what `--device` names, opened. A choice of the machine and no part of a run's configuration;
-//! `result.json` records it among its versions.
+//! Where and in what runs compute: what `--device` and `--precision` name, opened. A choice of the machine and no part of a
+//! run's configuration; `result.json` records it among its versions.
 
 use std::str::FromStr;
 
 #[cfg(feature = "cuda")]
 use anyhow::Context;
 use anyhow::{Result, bail};
-use candle_core::{Device, DeviceLocation};
+use candle_core::{DType, Device, DeviceLocation};
 
 /// Where to compute.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -17,17 +17,96 @@ pub struct DeviceArg {
     /// the CPU. A run is resumed on any device; only on the CPU does it have the same bits each time.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
+    /// How layers compute on a GPU; the CPU has f32 alone.
+    ///
+    /// Weights, class statistics and losses are f32 in all of them. tf32 is what PyTorch's convolutions do unless told
+    /// otherwise.
+    #[arg(long, value_enum, value_name = "PRECISION", default_value_t = Precision::F32)]
+    precision: Precision,
 }
 
 impl DeviceArg {
     /// Opens the device, and logs which it is and why.
     ///
     /// # Errors
-    /// As [`Choice::open`].
-    pub fn open(self) -> Result<Device> {
+    /// As [`Choice::open`]; a precision that the device doesn't have.
+    pub fn open(self) -> Result<Compute> {
         let device = self.device.open()?;
         self.device.log(&device);
-        Ok(device)
+        if device.is_cpu() && self.precision != Precision::F32 {
+            let name = self.precision.name();
+            bail!("--precision {name} needs an NVIDIA GPU: the CPU computes in f32 (leave it out)");
+        }
+        self.precision.apply();
+        Ok(Compute {
+            device,
+            precision: self.precision,
+        })
+    }
+}
+
+/// Where and in what layers compute.
+#[derive(Clone, Debug)]
+pub struct Compute {
+    /// Where.
+    pub device: Device,
+    /// In what.
+    pub precision: Precision,
+}
+
+impl Compute {
+    /// The CPU, in f32.
+    pub const CPU: Self = Self {
+        device: Device::Cpu,
+        precision: Precision::F32,
+    };
+
+    /// The element type of activations.
+    pub fn activations(&self) -> DType {
+        self.precision.dtype()
+    }
+}
+
+/// How layers compute; parameters and statistics are f32 in all of them.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// f32 without tensor cores.
+    F32,
+    /// f32 whose products are rounded to ten bits of mantissa.
+    Tf32,
+    /// Mixed: layers in bf16, which has the range of f32 and eight bits of mantissa.
+    Bf16,
+    /// Layers in f16, for evaluation alone: gradients would vanish in it.
+    F16,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::F32, Self::Tf32, Self::Bf16, Self::F16];
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+
+    /// The element type of activations.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 | Self::Tf32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
+
+    /// Sets Candle's switch, one for the whole program, that lets products of f32 be rounded.
+    pub fn apply(self) {
+        #[cfg(feature = "cuda")]
+        mr2_nn::cuda::set_tf32(self == Self::Tf32);
     }
 }
 

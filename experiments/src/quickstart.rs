@@ -6,13 +6,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 use mr2_train::{Outcome, RunDir, RunState, StopFlag};
 
 use crate::assemble::{Data, data, data_root};
 use crate::commands::{Output, Threads, init_logging};
 use crate::config::RunFile;
-use crate::device::DeviceArg;
+use crate::device::{Compute, DeviceArg};
 use crate::progress::Progress;
 use crate::report::Block;
 use crate::report::comparison::{Comparison, compare};
@@ -106,9 +105,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
     }
     // Seeds differ in nothing that can be wrong. Nothing is deleted or trained before all arms are right.
     for run in planned.iter().take(ARMS.len()) {
-        with_job(&run.file, &data, &Device::Cpu, |job| Ok(job.check()?))?;
+        with_job(&run.file, &data, &Compute::CPU, |job| Ok(job.check()?))?;
     }
-    let device = args.device.open()?;
+    let compute = args.device.open()?;
     if args.restart {
         remove(&planned)?;
     }
@@ -116,7 +115,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
     let mut folders = Vec::new();
     for (index, run) in planned.iter().enumerate() {
         let remaining = (planned.len() - index) as u64;
-        if !train_one(run, &data, &device, &stop, &mut progress, remaining)? {
+        if !train_one(run, &data, &compute, &stop, &mut progress, remaining)? {
             progress.finish();
             progress.note("stopped and saved; the same command continues");
             return Ok(STOPPED);
@@ -184,7 +183,7 @@ fn remove(planned: &[Planned]) -> Result<()> {
 fn train_one(
     run: &Planned,
     data: &Data,
-    device: &Device,
+    compute: &Compute,
     stop: &StopFlag,
     progress: &mut Progress,
     remaining: u64,
@@ -195,7 +194,7 @@ fn train_one(
     let outcome = train_into(
         &run.file,
         data,
-        device,
+        compute,
         &run.folder,
         start,
         stop,

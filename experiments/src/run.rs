@@ -4,29 +4,30 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use candle_core::Device;
+use mr2_backbones::entries;
 use mr2_train::{
     ClassMeasures, Event, Job, Outcome, RunDir, RunState, Start, StopFlag, Twin, train,
 };
+use serde_json::{Value, json};
 
 use crate::assemble::{Data, evaluation_loader, model, shifted_loaders, train_loader, twin};
-use crate::config::RunFile;
-use crate::device::describe;
+use crate::config::{RunConfig, RunFile};
+use crate::device::{Compute, describe};
 
-/// Trains the run that `file` describes into `folder` on a device, or continues it there.
+/// Trains the run that `file` describes into `folder`, or continues it there.
 ///
 /// # Errors
 /// When the configuration doesn't fit the data or the model, or training fails; what was saved stays usable.
 pub fn train_into(
     file: &RunFile,
     data: &Data,
-    device: &Device,
+    compute: &Compute,
     folder: &Path,
     start: Start,
     stop: &StopFlag,
     observer: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Outcome> {
-    with_job(file, data, device, |job| {
+    with_job(file, data, compute, |job| {
         job.check()?; // before the folder is made
         let dir = RunDir::open(folder)?;
         train(job, &dir, start, stop, observer)
@@ -41,19 +42,19 @@ pub fn train_into(
 pub fn with_job<T>(
     file: &RunFile,
     data: &Data,
-    device: &Device,
+    compute: &Compute,
     then: impl FnOnce(&Job<'_>) -> Result<T>,
 ) -> Result<T> {
-    let config = &file.config;
+    let (config, device) = (&file.config, &compute.device);
     let classes = data.splits.train.classes();
     let model = model(config, data.descriptor.channels, classes.len(), device)?;
-    let train_batches = train_loader(config, data, device)?;
+    let train_batches = train_loader(config, data)?;
     let validation = match &data.splits.validation {
-        Some(set) => Some(evaluation_loader(config, set, device)?),
+        Some(set) => Some(evaluation_loader(config, set)?),
         None => None,
     };
-    let test = evaluation_loader(config, &data.splits.test, device)?;
-    let shifted = shifted_loaders(config, data, device)?;
+    let test = evaluation_loader(config, &data.splits.test)?;
+    let shifted = shifted_loaders(config, data)?;
     let extra_tests: Vec<_> = shifted
         .iter()
         .map(|(name, loader)| (name.clone(), loader))
@@ -62,7 +63,7 @@ pub fn with_job<T>(
     let measured = config.training.class_measures != ClassMeasures::Off;
     let train_once = match measured || objective.first_stage_epochs() > 0 {
         false => None,
-        true => Some(evaluation_loader(config, &data.splits.train, device)?),
+        true => Some(evaluation_loader(config, &data.splits.train)?),
     };
     let twin = match objective.needs_twin() {
         false => None,
@@ -78,6 +79,8 @@ pub fn with_job<T>(
         config_text: &file.to_toml()?,
         model: model.network.as_ref(),
         params: &model.params,
+        activations: compute.activations(),
+        about: &about(config, classes)?,
         train: &train_batches,
         validation: validation.as_ref(),
         test: &test,
@@ -88,8 +91,22 @@ pub fn with_job<T>(
             params: &twin.params,
         }),
         class_names: classes,
-        versions: &versions_on(device),
+        versions: &versions_on(compute),
     })
+}
+
+/// What every checkpoint says of its weights.
+fn about(config: &RunConfig, classes: &[String]) -> Result<Value> {
+    let model = &config.model;
+    let entry = entries().iter().find(|entry| entry.name == model.backbone);
+    let entry = entry.with_context(|| format!("unknown backbone {}", model.backbone))?;
+    Ok(json!({
+        "model": model,
+        "layers": entry.layer_settings(),
+        "preprocessing": config.data.evaluation_transforms,
+        "dataset": config.data.dataset,
+        "classes": classes,
+    }))
 }
 
 /// Whether a run in `folder` begins, continues or is there already.
@@ -100,10 +117,14 @@ pub fn start_for(folder: &Path) -> Start {
     }
 }
 
-/// [`versions`], and the device that trains.
-fn versions_on(device: &Device) -> BTreeMap<String, String> {
+/// [`versions`], and what trains: the device, and the precision where it has several.
+fn versions_on(compute: &Compute) -> BTreeMap<String, String> {
     let mut versions = versions();
-    versions.insert("device".to_string(), describe(device));
+    versions.insert("device".to_string(), describe(&compute.device));
+    if !compute.device.is_cpu() {
+        let precision = compute.precision.name().to_string();
+        versions.insert("precision".to_string(), precision);
+    }
     versions
 }
 

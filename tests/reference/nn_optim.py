@@ -74,6 +74,36 @@ def optimisers(tensors):
         run(tensors, case, lambda m, r: torch.optim.AdamW(groups(m, r, 0.1), lr=1.0, **options))
 
 
+class Lars(torch.optim.Optimizer):
+    """The rule of facebookresearch/mae's util/lars.py, written from its description: layer-wise rates for tensors of rank 2 and
+    more, the learning rate outside the velocity."""
+
+    def __init__(self, groups, momentum, trust):
+        super().__init__(groups, dict(lr=1.0, weight_decay=0.0, momentum=momentum, trust=trust))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is None:
+                    continue
+                direction = param.grad
+                if param.dim() > 1:
+                    direction = direction + group["weight_decay"] * param
+                    norms = param.norm(), direction.norm()
+                    if norms[0] > 0 and norms[1] > 0:
+                        direction = direction * (group["trust"] * norms[0] / norms[1])
+                state = self.state[param]
+                velocity = state.setdefault("mu", torch.zeros_like(param))
+                velocity.mul_(group["momentum"]).add_(direction)
+                param.sub_(group["lr"] * velocity)
+
+
+def lars(tensors):
+    run(tensors, "lars", lambda m, r: Lars(groups(m, r, 0.05), momentum=0.9, trust=0.02))
+    run(tensors, "lars_plain", lambda m, r: Lars(groups(m, r, 0.0), momentum=0.0, trust=0.001))
+
+
 def clipping(tensors):
     for case, max_norm in [("clip", 0.5), ("clip_not", 100.0)]:
         params = [torch.nn.Parameter(value) for value in start().values()]
@@ -128,6 +158,7 @@ def schedules(tensors):
 if __name__ == "__main__":
     fixture = {}
     optimisers(fixture)
+    lars(fixture)
     clipping(fixture)
     schedules(fixture)
     fixture_file.write("mr2-nn", "optim", "nn_optim.py", SEED, fixture)

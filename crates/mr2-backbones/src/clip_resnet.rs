@@ -343,7 +343,10 @@ impl AttentionPool {
         let (heads, each) = (self.heads, dim / self.heads);
         let per_head = |weight: &Tensor| weight.reshape((heads, each, dim));
         let scale = (each as f64).powf(-0.5);
-        let query = (self.query.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)? * scale)?;
+        let query = (self
+            .query
+            .forward(&x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?)?
+            * scale)?;
         // (heads, batch, features of a head)
         let query = query.reshape((batch, heads, each))?.transpose(0, 1)?;
         let query = query.contiguous()?;

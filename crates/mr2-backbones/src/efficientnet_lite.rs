@@ -15,7 +15,7 @@ use crate::head::Classifier;
 use crate::registry::BuildConfig;
 
 /// TensorFlow's epsilon; timm trains with PyTorch's momentum.
-const BATCH_NORM: BatchNormConfig = BatchNormConfig {
+pub(crate) const BATCH_NORM: BatchNormConfig = BatchNormConfig {
     eps: 1e-3,
     momentum: 0.1,
 };

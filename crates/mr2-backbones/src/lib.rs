@@ -71,4 +71,4 @@ pub use candle_core;
 pub use head::Head;
 pub use mr2_nn::model::Backbone;
 pub use parameter_count::parameter_count;
-pub use registry::{BuildConfig, Entry, build, entries};
+pub use registry::{BuildConfig, Entry, LayerSettings, build, entries};

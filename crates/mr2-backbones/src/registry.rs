@@ -5,10 +5,11 @@ use mr2_nn::model::Backbone;
 use serde::{Deserialize, Serialize};
 
 use crate::cifar_resnet::{CifarResNet, CifarResNetConfig, Shortcut};
-use crate::efficientnet_lite::{EfficientNetLite, LITE0};
+use crate::efficientnet_lite::{self, EfficientNetLite, LITE0};
 use crate::head::Head;
 use crate::preact_resnet::{PreActResNet, PreActResNetConfig};
 use crate::resnet::{BlockKind, ResNet, ResNetConfig};
+use crate::stages::BATCH_NORM;
 use crate::vit::Vit;
 use crate::vit::sizes::{self, VitSize};
 use crate::wide_resnet::{WideResNet, WideResNetConfig};
@@ -215,6 +216,30 @@ static ENTRIES: [Entry; 30] = [
         architecture: Architecture::EfficientNetLite,
     },
 ];
+
+/// What the layers of an architecture are made with; published weights for the same sizes may need others.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LayerSettings {
+    /// Between its layers.
+    pub activation: &'static str,
+    /// Added to the variances of its normalisations.
+    pub eps: f64,
+}
+
+impl Entry {
+    /// The activation, and the ε of the normalisations.
+    pub fn layer_settings(&self) -> LayerSettings {
+        let (activation, eps) = match self.architecture {
+            Architecture::Vit(size) => ("gelu", sizes::vit(size, VIT_PATCH).eps),
+            Architecture::EfficientNetLite => ("relu6", efficientnet_lite::BATCH_NORM.eps),
+            Architecture::Cifar { .. }
+            | Architecture::PreAct { .. }
+            | Architecture::Wide { .. }
+            | Architecture::Photo { .. } => ("relu", BATCH_NORM.eps),
+        };
+        LayerSettings { activation, eps }
+    }
+}
 
 /// All architectures.
 pub fn entries() -> &'static [Entry] {

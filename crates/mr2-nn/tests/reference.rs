@@ -7,7 +7,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use mr2_nn::ops::{Target, cross_entropy, distance_log1p_sum_exp};
 use mr2_nn::optim::{
-    AdamW, AdamWConfig, Optimizer, ParamGroup, Sgd, SgdConfig, clip_grad_norm, grad_norm,
+    AdamW, AdamWConfig, Lars, LarsConfig, Optimizer, ParamGroup, Sgd, SgdConfig, clip_grad_norm,
+    grad_norm,
 };
 use mr2_nn::rng;
 use mr2_nn::schedule::Schedule;
@@ -299,6 +300,14 @@ fn twenty_steps_of_adamw_with_groups_equal_pytorchs() {
     };
     check_optimiser("adamw", 0.1, adamw(0.9, 0.999, 1e-8));
     check_optimiser("adamw_short", 0.1, adamw(0.8, 0.95, 1e-3));
+}
+
+#[test]
+fn twenty_steps_of_lars_equal_the_rule_of_maes_probes() {
+    let lars =
+        |momentum, trust| move |groups| Lars::new(groups, LarsConfig { momentum, trust }).unwrap();
+    check_optimiser("lars", 0.05, lars(0.9, 0.02));
+    check_optimiser("lars_plain", 0.0, lars(0.0, 0.001));
 }
 
 #[test]

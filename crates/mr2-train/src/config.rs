@@ -4,7 +4,8 @@ use candle_core::Var;
 use candle_core::backprop::GradStore;
 use mr2_loss::baselines;
 use mr2_nn::optim::{
-    AdamW, AdamWConfig, Optimizer, ParamGroup, Sgd, SgdConfig, clip_grad_norm, grad_norm,
+    AdamW, AdamWConfig, Lars, LarsConfig, Optimizer, ParamGroup, Sgd, SgdConfig, clip_grad_norm,
+    grad_norm,
 };
 use mr2_nn::params::ParamStore;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,18 @@ pub enum OptimizerConfig {
         weight_decay: f64,
         /// Whether biases and normalisation parameters (rank 0 and 1) decay as well.
         decay_norm_and_bias: bool,
+    },
+    /// Steps in proportion to each weight's norm, for large batches; biases and normalisation parameters (rank 0 and 1)
+    /// are neither scaled nor decayed: [`mr2_nn::optim::Lars`].
+    Lars {
+        /// Learning rate before the schedule's factor.
+        lr: f64,
+        /// Momentum; 0 for none.
+        momentum: f64,
+        /// The norm of a step over the norm of its weight, for a learning rate of 1.
+        trust: f64,
+        /// L2 decay added to the gradient.
+        weight_decay: f64,
     },
 }
 
@@ -167,7 +180,9 @@ impl OptimizerConfig {
     /// The learning rate before the schedule's factor.
     pub fn lr(&self) -> f64 {
         match *self {
-            OptimizerConfig::Sgd { lr, .. } | OptimizerConfig::Adamw { lr, .. } => lr,
+            OptimizerConfig::Sgd { lr, .. }
+            | OptimizerConfig::Adamw { lr, .. }
+            | OptimizerConfig::Lars { lr, .. } => lr,
         }
     }
 
@@ -183,6 +198,7 @@ impl OptimizerConfig {
                 decay_norm_and_bias,
                 ..
             } => (weight_decay, decay_norm_and_bias),
+            OptimizerConfig::Lars { weight_decay, .. } => (weight_decay, false),
         }
     }
 
@@ -209,6 +225,9 @@ impl OptimizerConfig {
             OptimizerConfig::Adamw {
                 beta1, beta2, eps, ..
             } => Box::new(AdamW::new(groups, AdamWConfig { beta1, beta2, eps })?),
+            OptimizerConfig::Lars {
+                momentum, trust, ..
+            } => Box::new(Lars::new(groups, LarsConfig { momentum, trust })?),
         })
     }
 }

@@ -85,7 +85,7 @@ impl Run<'_> {
         stop: &StopFlag,
     ) -> Result<Option<Predictions>> {
         let clock = Instant::now();
-        let mut pass = Pass::new(self.job.model, loader)?;
+        let mut pass = Pass::new(self.job.model, loader, self.job.activations)?;
         while pass.batch()? {
             if stop.is_set() {
                 return Ok(None);

@@ -21,7 +21,7 @@ const TOP: usize = 5;
 ///
 /// The loader must be sequential and keep its last batch, as `Loader::for_evaluation` gives it.
 /// Batch norm uses its running statistics, dropout is the identity; no parameter, buffer or random
-/// stream moves.
+/// stream moves. `activations` is what layers compute in: see [`Job::activations`](crate::Job::activations).
 ///
 /// # Errors
 /// A loader that doesn't give every image once; an image that can't be read or doesn't fit the
@@ -30,8 +30,9 @@ pub fn evaluate(
     model: &dyn Backbone,
     loader: &Loader,
     class_names: &[String],
+    activations: DType,
 ) -> Result<Predictions> {
-    let mut pass = Pass::new(model, loader)?;
+    let mut pass = Pass::new(model, loader, activations)?;
     while pass.batch()? {}
     pass.predictions(class_names)
 }
@@ -49,11 +50,15 @@ pub(crate) struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    pub(crate) fn new(model: &'a dyn Backbone, loader: &Loader) -> Result<Self> {
+    pub(crate) fn new(
+        model: &'a dyn Backbone,
+        loader: &Loader,
+        activations: DType,
+    ) -> Result<Self> {
         check_covers(loader)?;
         Ok(Self {
             model,
-            context: context(model, Mode::Eval)?,
+            context: context(model, activations, Mode::Eval)?,
             batches: loader.epoch(0, 0),
             indices: Vec::new(),
             labels: Vec::new(),

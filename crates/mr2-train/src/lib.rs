@@ -62,9 +62,8 @@
 //!     config_text: "seed = 0 # and everything else that decides the run",
 //!     model: model.as_ref(),
 //!     params: &params,
-//!     train: &training,
-//!     validation: None,
-//!     test: &test, extra_tests: &[], train_once: None, twin: None,
+//!     activations: DType::F32, about: &Default::default(), train: &training,
+//!     validation: None, test: &test, extra_tests: &[], train_once: None, twin: None,
 //!     class_names: training.set().classes(),
 //!     versions: &BTreeMap::new(),
 //! };

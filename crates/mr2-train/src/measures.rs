@@ -19,8 +19,8 @@ use crate::train::Job;
 
 /// What a pass looks at.
 enum Look<'a> {
-    /// The model's features, in evaluation mode.
-    Features(&'a dyn Backbone),
+    /// The model's features, in evaluation mode, with layers that compute in that type.
+    Features(&'a dyn Backbone, DType),
     /// The images' pixels as the model gets them, in one row.
     Pixels,
 }
@@ -44,7 +44,7 @@ impl Run<'_> {
         };
         (self.observer)(&Event::Evaluating(Part::Training));
         let model = self.job.model;
-        let Some(seen) = look(&Look::Features(model), loader, stop)? else {
+        let Some(seen) = look(&Look::Features(model, self.job.activations), loader, stop)? else {
             return Ok(None);
         };
         let predictions = arg_max(&seen.logits, model.classes())?;
@@ -71,7 +71,7 @@ pub(crate) fn diversity(job: &Job<'_>) -> Result<Option<Diversity>> {
         None => Ok(None),
     };
     let pixels = measured(Look::Pixels)?;
-    let initial_features = measured(Look::Features(job.model))?;
+    let initial_features = measured(Look::Features(job.model, job.activations))?;
     let both = pixels.zip(initial_features);
     Ok(both.map(|(pixels, initial_features)| Diversity {
         pixels,
@@ -97,8 +97,8 @@ fn look(what: &Look<'_>, loader: &Loader, stop: &StopFlag) -> Result<Option<Seen
         let batch = batch?;
         let row = match what {
             Look::Pixels => batch.images.flatten_from(1)?,
-            Look::Features(model) => {
-                let context = context(*model, Mode::Eval)?;
+            Look::Features(model, activations) => {
+                let context = context(*model, *activations, Mode::Eval)?;
                 let features = model.features(&context, &enter(&context, &batch)?)?;
                 logits.extend(host_f32(&model.head(&context, &features)?)?);
                 features

@@ -28,7 +28,7 @@ impl Run<'_> {
         pairs: &Pairs,
     ) -> Result<Option<Pulls>> {
         let features = Var::from_tensor(&features.detach())?;
-        let context = context(self.job.model, Mode::Eval)?;
+        let context = context(self.job.model, self.job.activations, Mode::Eval)?;
         let logits = self.logits(&context, &features)?;
         let StepLoss {
             classification,

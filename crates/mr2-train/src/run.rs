@@ -99,7 +99,7 @@ impl<'a> Run<'a> {
         let events = EventFile::create(dir.files(), &dir.file("tb"), progress.step)?;
         progress.timings.starts += 1;
         let started = (Instant::now(), progress.timings.total_seconds);
-        let context = context(job.model, Mode::Train)?;
+        let context = context(job.model, job.activations, Mode::Train)?;
         let mut run = Self {
             job,
             dir,

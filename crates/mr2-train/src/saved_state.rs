@@ -7,6 +7,8 @@ use candle_core::{Device, Tensor};
 use mr2_nn::optim::Optimizer;
 use mr2_nn::params::ParamStore;
 use mr2_stats::ClassStats;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::checkpoint::{self, Kind, Loaded};
 use crate::error::{Error, Result};
@@ -22,6 +24,28 @@ pub(crate) const MODEL: &str = "model.";
 const OPTIMIZER: &str = "optimizer.";
 const OBJECTIVE: &str = "objective.";
 const STATISTICS: &str = "statistics.";
+
+/// What a checkpoint says beside its tensors.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct State {
+    pub(crate) progress: Progress,
+    /// [`crate::Job::about`].
+    pub(crate) about: Value,
+}
+
+impl State {
+    /// Reads what a checkpoint says; one from before says how far its run is and no more.
+    pub(crate) fn read(state: Value) -> serde_json::Result<Self> {
+        match state.get("progress") {
+            Some(_) => serde_json::from_value(state),
+            None => Ok(Self {
+                progress: serde_json::from_value(state)?,
+                about: Value::Null,
+            }),
+        }
+    }
+}
 
 /// A checkpoint that fits the run, not yet put into place.
 pub(crate) struct Saved {
@@ -40,8 +64,8 @@ impl Saved {
             path: path.clone(),
             reason,
         };
-        let progress: Progress =
-            serde_json::from_value(state).map_err(|e| refuse(format!("its state: {e}")))?;
+        let State { progress, .. } =
+            State::read(state).map_err(|e| refuse(format!("its state: {e}")))?;
         if progress.steps_per_epoch != steps_per_epoch {
             return Err(refuse(format!(
                 "it was saved with {} steps an epoch, and the training data now gives \
@@ -109,7 +133,11 @@ impl Run<'_> {
         self.metrics.sync()?;
         self.events.sync()?;
         let tensors = self.tensors()?;
-        let state = serde_json::to_value(&self.progress)
+        let state = State {
+            progress: self.progress.clone(),
+            about: self.job.about.clone(),
+        };
+        let state = serde_json::to_value(&state)
             .map_err(|e| Error::malformed(Path::new("checkpoint"), e))?;
         let path = checkpoint::save(self.dir, kind, self.progress.step, &tensors, &state)?;
         (self.observer)(&Event::Saved(&path));
@@ -161,5 +189,26 @@ impl Run<'_> {
                     .map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
             })
             .collect())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_said_of_weights_is_read_back_and_a_checkpoint_from_before_has_nothing_of_it() {
+        let progress = Progress::start(10, 2);
+        let about = json!({"layers": {"activation": "relu", "eps": 1e-5}});
+        let state = State {
+            progress: progress.clone(),
+            about: about.clone(),
+        };
+        let read = State::read(serde_json::to_value(&state).unwrap()).unwrap();
+        assert_eq!((&read.progress, &read.about), (&progress, &about));
+        let before = State::read(serde_json::to_value(&progress).unwrap()).unwrap();
+        assert_eq!((before.progress, before.about), (progress, Value::Null));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use candle_core::DType;
 use mr2_data::{Loader, Split};
 use mr2_nn::model::Backbone;
 use mr2_nn::params::ParamStore;
@@ -27,6 +28,12 @@ pub struct Job<'a> {
     pub model: &'a dyn Backbone,
     /// The store that the model was built from.
     pub params: &'a ParamStore,
+    /// What layers compute in: on the CPU the type of the parameters; on CUDA f32, or bf16 for mixed precision, in which
+    /// parameters, their gradients, class statistics and losses stay f32.
+    pub activations: DType,
+    /// What a stranger needs to use the weights, stored in every checkpoint: the network with its activation and the ε of its
+    /// normalisations, what is done to images, the classes.
+    pub about: &'a serde_json::Value,
     /// Training batches.
     pub train: &'a Loader,
     /// Validation images, where a part was carved from the training set.
@@ -77,6 +84,10 @@ impl Job<'_> {
                 "model",
                 format!("the data has {data} classes, the model {model}"),
             );
+        }
+        if self.activations == DType::F16 {
+            let reason = "gradients in f16 vanish, as its smallest numbers are too large: take bf16, which has f32's range";
+            return refuse("activations", reason.to_string());
         }
         self.check_parts()?;
         self.check_objective()

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use mr2_nn::params::ParamStore;
+use serde_json::Value;
 
 use crate::checkpoint::{FOLDER, Kind, list, read};
 use crate::error::{Error, Result};
-use crate::progress::Progress;
 use crate::result::RunResult;
-use crate::saved_state::{MODEL, part};
+use crate::saved_state::{MODEL, State, part};
 
 /// Which weights of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct LoadedWeights {
     pub step: u64,
     /// Whole epochs of training behind it.
     pub epoch: u64,
+    /// What the run said of them ([`crate::Job::about`]); null in files from before.
+    pub about: Value,
 }
 
 /// Sets every parameter and buffer of a model to those of a run; nothing in the folder changes,
@@ -62,8 +64,8 @@ pub fn load_weights(
         path: path.clone(),
         reason,
     };
-    let progress: Progress =
-        serde_json::from_value(loaded.state).map_err(|e| refuse(format!("its state: {e}")))?;
+    let State { progress, about } =
+        State::read(loaded.state).map_err(|e| refuse(format!("its state: {e}")))?;
     params
         .load(&part(&loaded.tensors, MODEL))
         .map_err(|e| refuse(Error::reason(&e)))?;
@@ -71,6 +73,7 @@ pub fn load_weights(
         path,
         step: progress.step,
         epoch: progress.epochs_done(),
+        about,
     })
 }
 

@@ -4,14 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
+use mr2_data::Transform;
 use mr2_train::{LoadedWeights, Predictions, RunDir, RunResult, RunState, Weights};
 use serde::Serialize;
 
 use super::{Output, Threads, audit, write_json};
 use crate::assemble::{Data, data, data_root, evaluation_loader, model};
 use crate::config::RunFile;
-use crate::device::DeviceArg;
+use crate::device::{Compute, DeviceArg};
 use crate::report::files::FORMAT_VERSION;
 
 /// Evaluate the weights of a run, class by class, as `mr2 audit` does for predictions.
@@ -83,10 +83,12 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<()> {
     let kind = kind.transpose()?;
     let data = data(&file.config, &data_root(args.data_root.as_deref()))?;
     args.threads.apply()?;
-    let device = args.device.open()?;
+    let compute = args.device.open()?;
     let which = which(args, output)?;
-    let (predictions, weights) = evaluate(args, &file, &data, &device, &which)?;
-    let LoadedWeights { path, step, epoch } = &weights;
+    let (predictions, weights) = evaluate(args, &file, &data, &compute, &which)?;
+    let LoadedWeights {
+        path, step, epoch, ..
+    } = &weights;
     if let Some((path, kind)) = args.out.as_deref().zip(kind) {
         write(&predictions, path, kind)?;
     }
@@ -155,7 +157,7 @@ fn evaluate(
     args: &Args,
     file: &RunFile,
     data: &Data,
-    device: &Device,
+    compute: &Compute,
     which: &Weights,
 ) -> Result<(Predictions, LoadedWeights)> {
     let splits = &data.splits;
@@ -175,12 +177,30 @@ fn evaluate(
         &file.config,
         data.descriptor.channels,
         classes.len(),
-        device,
+        &compute.device,
     )?;
     let weights = mr2_train::load_weights(&args.run, which, &model.params)?;
-    let loader = evaluation_loader(&file.config, set, device)?;
-    let predictions = mr2_train::evaluate(model.network.as_ref(), &loader, classes)?;
+    warn_of_other_preprocessing(&weights, &file.config.data.evaluation_transforms)?;
+    let loader = evaluation_loader(&file.config, set)?;
+    let predictions = mr2_train::evaluate(
+        model.network.as_ref(),
+        &loader,
+        classes,
+        compute.activations(),
+    )?;
     Ok((predictions, weights))
+}
+
+/// Weights belong to what was done to the images they were trained for.
+fn warn_of_other_preprocessing(weights: &LoadedWeights, here: &[Transform]) -> Result<()> {
+    let (trained, here) = (&weights.about["preprocessing"], serde_json::to_value(here)?);
+    if !trained.is_null() && *trained != here {
+        tracing::warn!(
+            "{}: the weights are for images after {trained}, and here images go through {here}",
+            weights.path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Another data set may name its classes otherwise or order them otherwise; the weights can't tell.

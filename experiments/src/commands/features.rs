@@ -134,10 +134,10 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     let (Some(images), true) = (images.pop(), images.is_empty()) else {
         bail!("name one folder or data set: each has features of its own");
     };
-    let device = args.device.open()?;
+    let compute = args.device.open()?;
     let pretrained = args
         .pretrained
-        .open(&args.backbone, &device, output.quiet)?;
+        .open(&args.backbone, &compute.device, output.quiet)?;
     let split = match args.split {
         SplitArg::Train => Split::Train,
         SplitArg::Validation => Split::Validation,
@@ -147,7 +147,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     let extractor = Extractor {
         args: &args.features,
         pretrained: &pretrained,
-        device: &device,
+        compute: &compute,
         quiet: output.quiet,
         stop: &stop,
     };

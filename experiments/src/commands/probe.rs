@@ -99,7 +99,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     }
     args.threads.apply()?;
     let all_images = args.images.open()?;
-    let device = args.device.open()?;
+    let compute = args.device.open()?;
     let stop = on_signals()?;
     let (mut probes, mut tests) = (Vec::new(), Vec::new());
     for name in &args.backbone {
@@ -107,11 +107,11 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
             true => args.pretrained.with_last_blocks(name),
             false => args.pretrained.clone(),
         };
-        let pretrained = how.open(name, &device, output.quiet)?;
+        let pretrained = how.open(name, &compute.device, output.quiet)?;
         let extractor = Extractor {
             args: &args.features,
             pretrained: &pretrained,
-            device: &device,
+            compute: &compute,
             quiet: output.quiet,
             stop: &stop,
         };

@@ -4,13 +4,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use candle_core::Device;
 use mr2_train::{Outcome, RunDir, RunResult, RunState, Start};
 
 use super::{Output, Threads, write_json};
 use crate::assemble::{Data, data, data_root};
 use crate::config::RunFile;
-use crate::device::DeviceArg;
+use crate::device::{Compute, DeviceArg};
 use crate::progress::Progress;
 use crate::run::{train_into, with_job};
 use crate::stop::{STOPPED, on_signals};
@@ -67,7 +66,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
         );
     }
     args.threads.apply()?;
-    let device = args.device.open()?;
+    let compute = args.device.open()?;
     let start = match RunDir::state_of(&args.out) {
         RunState::Empty if args.resume => {
             bail!(
@@ -84,7 +83,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     let outcome = train_into(
         &file,
         &data,
-        &device,
+        &compute,
         &args.out,
         start,
         &stop,
@@ -120,7 +119,7 @@ struct DryRun<'a> {
 }
 
 fn dry_run(file: &RunFile, data: &Data, output: &Output, out: &mut dyn Write) -> Result<()> {
-    let run = with_job(file, data, &Device::Cpu, |job| {
+    let run = with_job(file, data, &Compute::CPU, |job| {
         job.check()?;
         let parameters = job.params.parameters();
         Ok(DryRun {

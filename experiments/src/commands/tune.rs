@@ -9,14 +9,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 use mr2_metrics::PerClass;
 use mr2_train::{Outcome, StopFlag};
 
 use super::{Output, Threads, write_json};
 use crate::assemble::{Data, data, data_root};
 use crate::config::{DataConfig, RunFile, Validation};
-use crate::device::DeviceArg;
+use crate::device::{Compute, DeviceArg};
 use crate::progress::Progress;
 use crate::run::{start_for, train_into, with_job};
 use crate::stop::{STOPPED, on_signals};
@@ -65,8 +64,8 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
     let mut runner = Runner {
         args,
         plan: &plan,
-        device: match args.dry_run {
-            true => Device::Cpu, // Nothing is trained.
+        compute: match args.dry_run {
+            true => Compute::CPU, // Nothing is trained.
             false => args.device.open()?,
         },
         data: None,
@@ -167,7 +166,7 @@ fn tune(plan: &Plan, runner: &mut Runner<'_>) -> Result<Option<Tuned>> {
 struct Runner<'a> {
     args: &'a Args,
     plan: &'a Plan,
-    device: Device,
+    compute: Compute,
     /// The data opened last, and what was asked for.
     data: Option<(DataConfig, Rc<Data>)>,
     stop: StopFlag,
@@ -193,7 +192,7 @@ impl Runner<'_> {
                 let first = files.first().context("no seeds")?;
                 let checked = self
                     .data(first)
-                    .and_then(|data| with_job(first, &data, &Device::Cpu, |job| Ok(job.check()?)));
+                    .and_then(|data| with_job(first, &data, &Compute::CPU, |job| Ok(job.check()?)));
                 checked.with_context(|| self.place(stage, arm))?;
             }
             chosen.extend(stage.arms.first().map_or(Vec::new(), |arm| arm.set.clone()));
@@ -273,7 +272,7 @@ impl Runner<'_> {
         let outcome = train_into(
             file,
             &data,
-            &self.device,
+            &self.compute,
             &folder,
             start,
             &self.stop,

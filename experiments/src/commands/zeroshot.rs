@@ -75,18 +75,18 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
             .with_context(|| images.name.clone())
     });
     let texts = texts.collect::<Result<Vec<_>>>()?;
-    let device = args.device.open()?;
+    let compute = args.device.open()?;
     let (pretrained, tower) = args.pretrained.open_with_text(
         &args.backbone,
         args.tokenizer.as_deref(),
-        &device,
+        &compute.device,
         output.quiet,
     )?;
     let stop = on_signals()?;
     let extractor = Extractor {
         args: &args.features,
         pretrained: &pretrained,
-        device: &device,
+        compute: &compute,
         quiet: output.quiet,
         stop: &stop,
     };
@@ -96,7 +96,7 @@ pub fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<u8> {
             return Ok(STOPPED);
         };
         let test = found.read(0)?;
-        let classified = interruptible(&stop, || classify(&tower, texts, &test, &device));
+        let classified = interruptible(&stop, || classify(&tower, texts, &test, &compute.device));
         let classifier =
             classified.with_context(|| format!("{} on {}", args.backbone, images.name))?;
         probes.push(Probe {

@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 use mr2_train::{ClassMeasures, Event, Start, StopFlag};
 use serde::Serialize;
 
@@ -16,6 +15,7 @@ use super::plan::PlannedRun;
 use super::view::duration;
 use crate::assemble::Data;
 use crate::config::{RunConfig, Shifts};
+use crate::device::Compute;
 use crate::run::train_into;
 
 /// Steps that are timed, after as many that aren't.
@@ -76,7 +76,7 @@ pub fn estimate(runs: &[PlannedRun], grid: &Grid<'_>) -> Result<Estimate> {
                 return Ok(());
             };
             let folder = scratch.path().join(number.to_string());
-            let kind = by.pool.install(|| time(group, &folder, grid, &by.device));
+            let kind = by.pool.install(|| time(group, &folder, grid, &by.compute));
             let kind = kind.with_context(|| group[0].label.clone())?;
             std::fs::remove_dir_all(&folder)?;
             locked(&timed).insert(number, kind);
@@ -93,11 +93,11 @@ pub fn estimate(runs: &[PlannedRun], grid: &Grid<'_>) -> Result<Estimate> {
     })
 }
 
-fn time(group: &[&PlannedRun], folder: &Path, grid: &Grid<'_>, device: &Device) -> Result<Kind> {
+fn time(group: &[&PlannedRun], folder: &Path, grid: &Grid<'_>, compute: &Compute) -> Result<Kind> {
     let run = group[0];
     let data = grid.data(run)?;
     let mut file = run.file.clone();
-    if !device.is_cpu() {
+    if !compute.device.is_cpu() {
         // Its steps are read together where one is logged: the clock is to be looked at after the last of them.
         file.config.training.log_every_steps = WARM_UP;
     }
@@ -119,7 +119,7 @@ fn time(group: &[&PlannedRun], folder: &Path, grid: &Grid<'_>, device: &Device) 
         }
         _ => {}
     };
-    train_into(&file, &data, device, folder, Start::Fresh, &stop, observe)?;
+    train_into(&file, &data, compute, folder, Start::Fresh, &stop, observe)?;
     let config = &run.file.config;
     // A forward pass takes about a third of a step's time for each image.
     let images_per_step = config.data.images_per_batch.max(1) as f64;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use candle_core::Device;
 use mr2_train::{Outcome, StopFlag};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -15,7 +14,7 @@ use super::plan::PlannedRun;
 use super::store::Store;
 use super::view::View;
 use crate::assemble::{Data, data, data_root};
-use crate::device::DeviceArg;
+use crate::device::{Compute, DeviceArg};
 use crate::run::{start_for, train_into};
 
 /// How often a run is tried.
@@ -59,7 +58,7 @@ pub(super) struct Worker {
     /// Counted from 0.
     number: usize,
     pub(super) pool: ThreadPool,
-    pub(super) device: Device,
+    pub(super) compute: Compute,
 }
 
 struct Queued {
@@ -181,7 +180,7 @@ impl<'a> Grid<'a> {
             work(&Worker {
                 number,
                 pool: pool.build()?,
-                device: self.device.open()?,
+                compute: self.device.open()?,
             })
         };
         std::thread::scope(|scope| {
@@ -259,7 +258,7 @@ impl<'a> Grid<'a> {
         train_into(
             &run.file,
             &data,
-            &by.device,
+            &by.compute,
             folder,
             start,
             self.stop,

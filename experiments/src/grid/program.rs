@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 use clap::{CommandFactory, FromArgMatches};
 
 use super::args::{Args, Shard};
@@ -19,6 +18,7 @@ use super::table_file::{Scale, TableFile};
 use super::tuning;
 use super::view::View;
 use crate::commands::{init_logging, is_closed_pipe, write_json};
+use crate::device::Compute;
 use crate::run::with_job;
 use crate::stop::{STOPPED, on_signals};
 
@@ -134,7 +134,7 @@ fn check(plan: &Plan<'_>, grid: &Grid<'_>) -> Result<()> {
             let place = || format!("{}: arm `{}`", block.block.name, arm.arm.name);
             let data = grid.data(&run).with_context(place)?;
             // On the CPU: a finished table needs no GPU, whatever trained it.
-            let checked = with_job(&run.file, &data, &Device::Cpu, |job| Ok(job.check()?));
+            let checked = with_job(&run.file, &data, &Compute::CPU, |job| Ok(job.check()?));
             checked.with_context(place)?;
         }
     }

@@ -15,6 +15,7 @@ use mr2_train::features::{
 
 use super::crops::Crops;
 use super::images::Images;
+use crate::device::Compute;
 use crate::pretrained::pipeline;
 use crate::progress::bar;
 
@@ -48,8 +49,8 @@ pub struct Extractor<'a> {
     pub args: &'a FeatureArgs,
     /// What makes them.
     pub pretrained: &'a Pretrained,
-    /// Where.
-    pub device: &'a Device,
+    /// Where and in what.
+    pub compute: &'a Compute,
     /// No progress bars.
     pub quiet: bool,
     /// Stopped, the next call goes on.
@@ -95,7 +96,7 @@ impl Extractor<'_> {
         let Some(crops) = crops else {
             let pipeline = pipeline(&description.preprocessing)?;
             let loader =
-                Loader::for_evaluation(set, pipeline, images_per_batch, WORKERS, self.device);
+                Loader::for_evaluation(set, pipeline, images_per_batch, WORKERS, &Device::Cpu);
             return Ok(loader?);
         };
         let config = LoaderConfig {
@@ -106,7 +107,7 @@ impl Extractor<'_> {
             drop_last: false,
         };
         let pipeline = crops.pipeline(&description.preprocessing)?;
-        Ok(Loader::new(set, pipeline, config, self.device)?)
+        Ok(Loader::new(set, pipeline, config, &Device::Cpu)?)
     }
 
     /// The features of a part, kept nowhere; nothing where a stop was asked for.
@@ -139,6 +140,7 @@ impl Extractor<'_> {
             network.as_ref(),
             params,
             loader,
+            self.compute.activations(),
             view,
             &mut progress,
             self.stop,
@@ -173,7 +175,11 @@ impl Extractor<'_> {
             backbone: description.name.clone(),
             output: serde_json::to_string(&(&description.architecture, &description.positions))?,
             weights_sha256: description.sha256.clone(),
-            arithmetic: format!("f32 {:?}", self.device.location()),
+            arithmetic: format!(
+                "{} {:?}",
+                self.compute.precision.name(),
+                self.compute.device.location()
+            ),
             dataset_hash: images.fingerprint(split, kind)?,
             dtype: match self.args.half {
                 true => FeatureType::F16,
@@ -186,6 +192,7 @@ impl Extractor<'_> {
             cache: self.args.cache.clone(),
             images_per_shard: images_per_shard(network.feature_dim(), meta.source.dtype),
             damaged: Damaged::Recompute,
+            activations: self.compute.activations(),
         };
         let part = part_name(split);
         let bar = self.bar(&match views {

@@ -3,6 +3,8 @@
 use super::act::Act;
 #[cfg(feature = "cuda")]
 use super::device::Waiting;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::upload::Uploads;
 use crate::kernels::pool::{Pool, lock};
 use crate::rng;
 use candle_core::backprop::GradStore;
@@ -57,6 +59,9 @@ pub(crate) struct Core {
     /// Counts activations on the device.
     #[cfg(feature = "cuda")]
     numbers: AtomicU64,
+    /// The way of images to the device.
+    #[cfg(feature = "cuda")]
+    pub(super) uploads: Mutex<Uploads>,
     dropout: Mutex<Option<DropoutStream>>,
     /// Whether a training pass leaves running statistics as they are.
     statistics_kept: AtomicBool,
@@ -129,6 +134,8 @@ impl Ctx {
             running: Mutex::default(),
             #[cfg(feature = "cuda")]
             numbers: AtomicU64::new(0),
+            #[cfg(feature = "cuda")]
+            uploads: Mutex::default(),
             dropout: Mutex::new(None),
             statistics_kept: AtomicBool::new(false),
         };
@@ -201,11 +208,14 @@ impl Ctx {
 
     /// Takes images into the graph. If they are tracked, their gradient flows back to them.
     ///
+    /// To a CUDA device images in f32 may come from the CPU: through page-locked memory, with no wait for the work that the
+    /// device has in its queue.
+    ///
     /// # Shapes
     /// `images`: (batch, channels, height, width), of the context's element type; on CUDA f32 will do.
     ///
     /// # Errors
-    /// Another rank, an empty dimension, another element type or device.
+    /// Another rank, an empty dimension, another element type or device; tracked images that come from the CPU.
     pub fn enter(&self, images: &Tensor) -> Result<Act> {
         super::edges::enter(&self.core, images)
     }

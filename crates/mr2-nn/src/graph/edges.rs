@@ -148,9 +148,19 @@ fn enter_device(
         let (wanted, got) = (core.dtype, values.dtype());
         bail!("{what}: expected {wanted:?} or F32, got {got:?}");
     }
+    if values.device().is_cpu() && values.dtype() == DType::F32 && !values.track_op() {
+        // Taken out meanwhile: no lock may be held during a parallel loop.
+        let mut uploads = std::mem::take(&mut *lock(&core.uploads));
+        let uploaded = uploads.upload(core.device.as_cuda_device()?, values);
+        *lock(&core.uploads) = uploads;
+        let uploaded = uploaded?;
+        return super::device::enter(core, &uploaded, shape, order);
+    }
     if !values.device().same_device(&core.device) {
         let (wanted, got) = (&core.device, values.device());
-        bail!("{what}: expected a tensor on {wanted:?}, got one on {got:?}");
+        bail!(
+            "{what}: expected a tensor on {wanted:?}, or one in f32 on the CPU that is not tracked, got one on {got:?}"
+        );
     }
     super::device::enter(core, values, shape, order)
 }

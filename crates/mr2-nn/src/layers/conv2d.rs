@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(feature = "cuda")]
+mod patches;
 
 use super::{Layer, parameter, window_outputs};
 use crate::graph::{

@@ -18,6 +18,7 @@
 //! ```
 mod adamw;
 mod clip;
+mod lars;
 mod moment;
 #[cfg(feature = "cuda")]
 mod on_device;
@@ -31,6 +32,7 @@ use candle_core::{Result, Tensor, Var};
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use clip::{clip_grad_norm, clip_grad_norm_unread, grad_norm};
+pub use lars::{Lars, LarsConfig};
 pub use sgd::{Sgd, SgdConfig};
 
 /// Parameters that share their learning rate and weight decay.
@@ -40,7 +42,7 @@ pub struct ParamGroup {
     pub params: Vec<(String, Var)>,
     /// The factor on the learning rate given to [`Optimizer::step`].
     pub lr_scale: f64,
-    /// Added to the gradient by [`Sgd`], decoupled from it by [`AdamW`].
+    /// Added to the gradient by [`Sgd`] and [`Lars`], decoupled from it by [`AdamW`].
     pub weight_decay: f64,
 }
 

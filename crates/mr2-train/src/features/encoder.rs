@@ -1,5 +1,6 @@
 //! A frozen network in evaluation mode: batches in, features out.
 
+use candle_core::DType;
 use half::f16;
 use mr2_data::{Batch, Loader};
 use mr2_nn::graph::{Ctx, Mode};
@@ -26,11 +27,12 @@ impl<'a> Encoder<'a> {
         network: &'a dyn Backbone,
         loader: &'a Loader,
         dtype: FeatureType,
+        activations: DType,
     ) -> Result<Self> {
         Ok(Self {
             network,
             loader,
-            context: context(network, Mode::Eval)?,
+            context: context(network, activations, Mode::Eval)?,
             dtype,
         })
     }
@@ -72,8 +74,8 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// The features of every image of `loader` in evaluation mode, kept nowhere; with a random transform its epoch `view`
-/// makes them. `None` where a stop was asked for. `progress` takes how many images are done.
+/// The features of every image of `loader` in evaluation mode, with layers that compute in `activations`, kept nowhere; with a
+/// random transform its epoch `view` makes them. `None` where a stop was asked for. `progress` takes how many images are done.
 ///
 /// # Errors
 /// An image that can't be read; a feature that isn't finite; an encoder that changed on the way.
@@ -81,13 +83,14 @@ pub fn compute(
     network: &dyn Backbone,
     params: &ParamStore,
     loader: &Loader,
+    activations: DType,
     view: u64,
     progress: &mut dyn FnMut(u64),
     stop: &StopFlag,
 ) -> Result<Option<Features>> {
     check_covers(loader)?;
     let before = encoder_hash(params)?;
-    let encoder = Encoder::new(network, loader, FeatureType::F32)?;
+    let encoder = Encoder::new(network, loader, FeatureType::F32, activations)?;
     let mut all = Features::none(network.feature_dim());
     all.values.reserve_exact(loader.set().len() * all.dim);
     for batch in loader.epoch(view, 0) {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use candle_core::DType;
 use mr2_data::Loader;
 use mr2_nn::model::Backbone;
 use mr2_nn::params::ParamStore;
@@ -35,6 +36,8 @@ pub struct ExtractConfig {
     pub images_per_shard: usize,
     /// What becomes of files that can't be used.
     pub damaged: Damaged,
+    /// What layers compute in, which [`super::FeatureSource::arithmetic`] must say.
+    pub activations: DType,
 }
 
 /// How far an extraction is.
@@ -100,7 +103,7 @@ pub fn extract(
     let encoder = encoder_hash(params)?;
     let per_shard = config.images_per_shard as u64;
     let mut work = Work {
-        network: Encoder::new(network, loader, meta.source.dtype)?,
+        network: Encoder::new(network, loader, meta.source.dtype, config.activations)?,
         params,
         loader,
         template: Header {

@@ -72,7 +72,7 @@ impl<'a> Lff<'a> {
             biased: losses.clone(),
             debiased: losses,
             twin,
-            context: context(twin.model, Mode::Train)?,
+            context: context(twin.model, setting.activations, Mode::Train)?,
             optimizer: setting.config.optimizer.build(twin.params)?,
             clip: setting.config.clip.clone(),
             seed: rng::stream(setting.config.seed, "twin"),

@@ -12,6 +12,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) feature_dim: usize,
     /// Of features and logits.
     pub(crate) dtype: DType,
+    pub(crate) activations: DType,
     pub(crate) device: &'a Device,
     /// The label of each training image.
     pub(crate) labels: &'a [u32],
@@ -29,6 +30,7 @@ impl<'a> Setting<'a> {
             classes: job.model.classes(),
             feature_dim: job.model.feature_dim(),
             dtype: head.dtype(),
+            activations: job.activations,
             device: head.device(),
             labels: set.labels(),
             counts: set.counts().into_iter().map(|count| count as u64).collect(),

@@ -16,6 +16,7 @@ use mr2_nn::layers::Dropout;
 use mr2_nn::model::Backbone;
 use mr2_nn::params::ParamStore;
 use mr2_nn::rng;
+use serde_json::Value;
 
 use super::*;
 use crate::objective::StepInput;
@@ -133,6 +134,8 @@ pub(crate) fn with_run<T>(
         config_text: "",
         model: &model,
         params: &params,
+        activations: DType::F32,
+        about: &Value::Null,
         train: &train,
         validation: None,
         test: &test,

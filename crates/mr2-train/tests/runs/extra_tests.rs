@@ -1,6 +1,7 @@
 //! Test sets beyond the test part, and the test part at every epoch: recorded, never selecting.
 
 use mr2_data::Split;
+use mr2_train::candle_core::DType;
 use mr2_train::{Event, Part, RunResult, Select, Start, StopFlag, TrainConfig, evaluate};
 
 use crate::resume::resume_by;
@@ -36,7 +37,7 @@ fn every_extra_test_set_is_evaluated_once_with_the_tested_weights() {
     assert_eq!(result.extra_tests.len(), 2);
     for (name, loader) in &process.extra_tests {
         let classes = process.train.set().classes();
-        let again = evaluate(&process.model, loader, classes).unwrap();
+        let again = evaluate(&process.model, loader, classes, DType::F32).unwrap();
         assert_eq!(
             result.extra_tests[name],
             again.per_class().unwrap(),

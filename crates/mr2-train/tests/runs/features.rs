@@ -103,6 +103,7 @@ impl Bench {
             cache: self.folder.path().to_path_buf(),
             images_per_shard: PER_SHARD,
             damaged,
+            activations: DType::F32,
         };
         let mut progress = |progress: mr2_train::features::ExtractProgress| {
             assert!(progress.done <= progress.total);
@@ -208,11 +209,11 @@ fn features_in_memory_and_in_one_file_are_those_of_the_shards() {
     let (network, params, loader) = (&bench.network, &bench.params, &bench.loader);
     let mut progress = |images| done.push(images);
     let stop = StopFlag::new();
-    let found = compute(network, params, loader, 1, &mut progress, &stop).unwrap();
+    let found = compute(network, params, loader, DType::F32, 1, &mut progress, &stop).unwrap();
     assert_eq!(found.unwrap(), files.read(1).unwrap());
     assert_eq!(done, [8, 16, 24, 32, 40, 44]);
     stop.stop();
-    let stopped = compute(network, params, loader, 1, &mut |_| {}, &stop).unwrap();
+    let stopped = compute(network, params, loader, DType::F32, 1, &mut |_| {}, &stop).unwrap();
     assert!(stopped.is_none());
     let path = bench.folder.path().join("all.safetensors");
     files.save(1, &path).unwrap();
@@ -453,6 +454,7 @@ fn an_encoder_that_changes_on_the_way_is_an_error_and_leaves_no_file() {
         cache: bench.folder.path().to_path_buf(),
         images_per_shard: PER_SHARD,
         damaged: Damaged::Recompute,
+        activations: DType::F32,
     };
     let (loader, stop) = (&bench.loader, StopFlag::new());
     let run = |meta: &FeatureMeta| {

@@ -4,6 +4,7 @@ use std::fs;
 
 use mr2_loss::Preset;
 use mr2_metrics::SplitSource;
+use mr2_train::candle_core::DType;
 use mr2_train::report::MeasuredOn;
 use mr2_train::{
     Clip, Event, ObjectiveConfig, OptimizerConfig, Outcome, Part, Predictions, RunResult, Select,
@@ -45,8 +46,8 @@ fn evaluation_changes_nothing() {
         if matches!(event, Event::Step { .. }) {
             let before = state();
             let names = process.train.set().classes();
-            let first = evaluate(&process.model, &process.test, names).unwrap();
-            let second = evaluate(&process.model, &process.test, names).unwrap();
+            let first = evaluate(&process.model, &process.test, names, DType::F32).unwrap();
+            let second = evaluate(&process.model, &process.test, names, DType::F32).unwrap();
             assert_eq!(first, second);
             assert_eq!(state(), before);
         }
@@ -234,7 +235,13 @@ fn best_validation_tests_the_weights_of_the_best_epoch() {
     assert_eq!(result.validation, epoch.validation_classes);
     assert_eq!(result.classes, epoch.classes);
     let validation = chosen.validation.as_ref().unwrap();
-    let again = evaluate(&chosen.model, validation, chosen.train.set().classes()).unwrap();
+    let again = evaluate(
+        &chosen.model,
+        validation,
+        chosen.train.set().classes(),
+        DType::F32,
+    )
+    .unwrap();
     assert_eq!(Some(again.per_class().unwrap()), epoch.validation_classes);
 }
 

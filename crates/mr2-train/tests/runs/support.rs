@@ -43,6 +43,7 @@ pub struct Process {
     /// For an objective that trains two networks.
     pub twin: (TinyNet, ParamStore),
     pub versions: BTreeMap<String, String>,
+    pub about: serde_json::Value,
 }
 
 /// MR² with statistics, margins and the representation term, testing the last weights.
@@ -117,6 +118,7 @@ pub fn process_with_head(config: TrainConfig, cosines: bool) -> Process {
         train_once: evaluation(images(Split::Train, 44)),
         twin: network(4),
         versions: BTreeMap::from([("mr2-train".to_string(), "test".to_string())]),
+        about: serde_json::json!({"backbone": "one layer"}),
     }
 }
 
@@ -211,6 +213,8 @@ impl Process {
             config_text: &self.config_text,
             model: &self.model,
             params: &self.params,
+            activations: DType::F32,
+            about: &self.about,
             train: &self.train,
             validation: self.validation.as_ref(),
             test: &self.test,

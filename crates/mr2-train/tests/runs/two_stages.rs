@@ -1,5 +1,6 @@
 //! Just train twice: a first stage finds errors, and the second is a plain run with weights.
 
+use mr2_train::candle_core::DType;
 use mr2_train::{
     Event, ObjectiveConfig, Outcome, Part, RunResult, Select, Start, StopFlag, TrainConfig,
     evaluate,
@@ -68,7 +69,7 @@ fn the_error_set_is_what_a_plain_run_of_the_first_stages_length_gets_wrong() {
     let until = FIRST * STEPS_PER_EPOCH;
     run_process_until(&plain, folder.path(), Start::Fresh, until, End::Stop);
     let classes = plain.train.set().classes();
-    let predicted = evaluate(&plain.model, &plain.train_once, classes).unwrap();
+    let predicted = evaluate(&plain.model, &plain.train_once, classes, DType::F32).unwrap();
     let pairs = predicted.labels.iter().zip(&predicted.predictions);
     let expected: Vec<u8> = pairs
         .map(|(label, found)| u8::from(label != found))

@@ -2,13 +2,14 @@
 
 use std::fs;
 
+use mr2_train::candle_core::DType;
 use mr2_train::{Predictions, Select, Start, TrainConfig, Weights, evaluate, load_weights};
 
 use crate::support::{Process, STEPS, config, process, process_with};
 
 fn predictions(process: &Process) -> Predictions {
     let names = process.train.set().classes();
-    evaluate(&process.model, &process.test, names).unwrap()
+    evaluate(&process.model, &process.test, names, DType::F32).unwrap()
 }
 
 #[test]

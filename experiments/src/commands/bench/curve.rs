@@ -1,5 +1,6 @@
 //! `mr2 bench curve`: the loss of every step of a short training, which experiments/bench/loss_curve sets beside PyTorch's.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use mr2_data::{ImageSet, open};
 use mr2_nn::graph::{Ctx, Mode};
 use mr2_nn::ops::{Target, cross_entropy};
 use mr2_nn::optim::{Optimizer, ParamGroup, Sgd, SgdConfig};
+use mr2_nn::params::ParamStore;
 use mr2_nn::rng;
 
 use super::network::build_network;
@@ -55,9 +57,16 @@ pub(super) fn run(args: &Args, output: &Output, out: &mut dyn Write) -> Result<(
 /// The training, a step at a time, on any device.
 pub(crate) struct ShortTraining {
     train: Arc<ImageSet>,
+    store: ParamStore,
     model: Box<dyn Backbone>,
     context: Ctx,
     sgd: Sgd,
+}
+
+/// Weights and buffers, and the optimiser's state, on the CPU.
+pub(crate) struct SavedTraining {
+    weights: HashMap<String, Tensor>,
+    sgd: HashMap<String, Tensor>,
 }
 
 impl ShortTraining {
@@ -81,10 +90,37 @@ impl ShortTraining {
         };
         Ok(Self {
             train,
+            store,
             model,
             context: Ctx::new(device, DType::F32, Mode::Train)?,
             sgd: Sgd::new(vec![group], sgd)?,
         })
+    }
+
+    /// What a training that goes on from here needs.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub(crate) fn save(&self) -> Result<SavedTraining> {
+        let copied = |tensors: Vec<(String, Tensor)>| {
+            let copies = tensors
+                .into_iter()
+                .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?.copy()?)));
+            copies.collect::<Result<HashMap<_, _>>>()
+        };
+        Ok(SavedTraining {
+            weights: copied(self.store.tensors())?,
+            sgd: copied(self.sgd.state()?)?,
+        })
+    }
+
+    /// Goes on where another was saved.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub(crate) fn restore(&mut self, saved: &SavedTraining) -> Result<()> {
+        self.store.load(&saved.weights)?;
+        Ok(self.sgd.load_state(&saved.sgd)?)
     }
 
     /// Trains a step and gives its loss. The learning rate stays 0 after [`STEPS`].
@@ -93,7 +129,6 @@ impl ShortTraining {
     /// Those of the layers.
     pub(crate) fn step(&mut self, step: u32) -> Result<f32> {
         let (images, labels) = batch(&self.train, step)?;
-        let images = images.to_device(self.context.device())?;
         let logits = self
             .model
             .forward(&self.context, &self.context.enter(&images)?)?;

@@ -1,4 +1,4 @@
-//! `mr2 gpu curve`: does a short training on the device go as on the CPU, in flat memory.
+//! `mr2 gpu curve`: does a short training on the device go as on the CPU, in flat memory, and go on as it was when saved.
 
 use std::io::Write;
 use std::time::Instant;
@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use serde_json::{Value, json};
 
-use super::device::Precision;
 use super::results::Results;
 use super::{FAILED, Place, machine};
-use crate::commands::bench::curve::{STEPS, ShortTraining};
+use crate::commands::bench::curve::{STEPS, SavedTraining, ShortTraining};
+use crate::device::Precision;
 
 /// The same training by PyTorch in five orders of summation, and by us, on a CPU: experiments/bench/loss_curve.
 const TORCH: &str = include_str!("../../../results/loss-curve-torch.json");
@@ -21,13 +21,19 @@ const STANDARD_DEVIATIONS: f64 = 5.0;
 const LAST: usize = 100;
 /// Steps after which memory is looked at; before the first, buffers are still being made.
 const LOOK_EVERY: u32 = 100;
+/// Steps before the training is saved, and those that one restored from it does again.
+const SAVED_AFTER: u32 = 100;
+const RESUMED: u32 = 20;
+/// How far the losses of the resumed one may be from the first's, as a share of them. All kernels sum in a fixed order, but
+/// cuDNN may have no engine that does.
+const RESUME_TOLERANCE: f64 = 1e-3;
 /// What the most memory of this process's tensors at one time may grow by, in MiB.
 const GROWTH: f64 = 16.0;
 
 /// ResNet-8 on the carried Fashion-MNIST images, in f32 without TF32, as `mr2 bench curve` trains it.
 ///
 /// The mean of the last 100 losses has to lie within 5 standard deviations of the mean of PyTorch's five on a CPU,
-/// which differ in their order of summation alone.
+/// which differ in their order of summation alone. A training that is restored after 100 steps has to go on with the same losses.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -47,8 +53,11 @@ pub(super) fn run(args: &Args, device: &Device, out: &mut dyn Write) -> Result<u
     let mut training = ShortTraining::new(device)?;
     let (mut losses, mut memory) = (Vec::new(), Vec::new());
     let start = Instant::now();
-    let mut judged = None;
+    let (mut judged, mut saved) = (None, None);
     for step in 0..args.steps.max(args.memory_steps) {
+        if step == SAVED_AFTER {
+            saved = Some(training.save()?);
+        }
         let loss = f64::from(training.step(step)?);
         if step < args.steps {
             losses.push(loss);
@@ -75,6 +84,20 @@ pub(super) fn run(args: &Args, device: &Device, out: &mut dyn Write) -> Result<u
             results.set("judged", json!(judged))?;
         }
     }
+    drop(training);
+    let resumed = match saved {
+        Some(saved) => resume(device, &saved, &losses)?,
+        None => None,
+    };
+    results.set("resumed", json!(resumed))?;
+    let resumes = resumed.is_none_or(|difference| difference <= RESUME_TOLERANCE);
+    match resumed {
+        Some(difference) => writeln!(
+            out,
+            "resumed after step {SAVED_AFTER}: losses differ by {difference:.1e}, at most {RESUME_TOLERANCE:.0e}"
+        )?,
+        None => writeln!(out, "not resumed: too few steps")?,
+    }
     let flat = is_flat(&memory);
     results.set("memory_is_flat", json!(flat))?;
     match flat {
@@ -86,11 +109,33 @@ pub(super) fn run(args: &Args, device: &Device, out: &mut dyn Write) -> Result<u
         None => writeln!(out, "memory was not looked at")?,
     }
     let agrees = judged.as_ref().is_some_and(|value| value["agrees"] == true);
-    Ok(if agrees && flat != Some(false) {
+    Ok(if agrees && resumes && flat != Some(false) {
         0
     } else {
         FAILED
     })
+}
+
+/// The largest difference of a restored training's losses from those of the first, as a share; none where these are too few.
+fn resume(device: &Device, saved: &SavedTraining, losses: &[f64]) -> Result<Option<f64>> {
+    let steps = SAVED_AFTER..SAVED_AFTER + RESUMED;
+    let Some(first) = losses.get(steps.start as usize..steps.end as usize) else {
+        return Ok(None);
+    };
+    let mut training = ShortTraining::new(device)?;
+    training.restore(saved)?;
+    let mut largest: f64 = 0.0;
+    for (step, first) in steps.zip(first) {
+        let loss = f64::from(training.step(step)?);
+        let difference = (loss - first).abs() / first.abs();
+        // NaN stays.
+        largest = if difference <= largest {
+            largest
+        } else {
+            difference
+        };
+    }
+    Ok(Some(largest))
 }
 
 /// Whether the last look shows no more memory than the first; nothing where there are fewer than two.

@@ -1,7 +1,7 @@
-//! The device that was asked for, if it is there, and the precisions that layers have on it.
+//! The device that was asked for, if it is there.
 
 use anyhow::{Result, bail};
-use candle_core::{DType, Device};
+use candle_core::Device;
 
 use crate::device::{Choice, no_gpu};
 
@@ -60,52 +60,6 @@ pub(super) fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 /// An error's own words, without the backtrace that Candle may add.
 pub(super) fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_string()
-}
-
-/// How layers compute; parameters and statistics are f32 in all of them.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Precision {
-    /// f32 without tensor cores.
-    F32,
-    /// f32 whose products are rounded to ten bits of mantissa.
-    Tf32,
-    Bf16,
-    F16,
-}
-
-impl Precision {
-    pub(super) const ALL: [Self; 4] = [Self::F32, Self::Tf32, Self::Bf16, Self::F16];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Tf32 => "tf32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        }
-    }
-
-    /// The element type of activations.
-    pub(super) fn dtype(self) -> DType {
-        match self {
-            Self::F32 | Self::Tf32 => DType::F32,
-            Self::Bf16 => DType::BF16,
-            Self::F16 => DType::F16,
-        }
-    }
-
-    /// Sets the process's switch for rounded products of f32.
-    pub(super) fn apply(self) {
-        set_tf32(self == Self::Tf32);
-    }
-}
-
-/// Whether products of f32 may be rounded to TF32: matrix products and convolutions.
-fn set_tf32(on: bool) {
-    #[cfg(feature = "cuda")]
-    mr2_nn::cuda::set_tf32(on);
-    #[cfg(not(feature = "cuda"))]
-    let _ = on;
 }
 
 #[cfg(test)]

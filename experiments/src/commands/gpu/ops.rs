@@ -21,9 +21,10 @@ use serde_json::{Value, json};
 use self::case::{Case, Parts, Uses};
 use self::comparison::{Checked, compare};
 use self::side::Side;
-use super::device::{Precision, first_line, quietly};
+use super::device::{first_line, quietly};
 use super::results::Results;
 use super::{BROKEN, FAILED, Place};
+use crate::device::Precision;
 
 /// Results and gradients of every layer and operation, with the same weights and inputs on both sides.
 ///

@@ -10,9 +10,9 @@ use candle_core::Device;
 use serde_json::json;
 
 use self::work::ALL;
-use super::device::Precision;
 use super::{Place, machine};
 use crate::commands::bench::timing::median;
+use crate::device::Precision;
 
 /// The time of a training step, a forward pass or the loss, of which nothing waits for the host.
 ///
@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Steps before the clock starts.
     #[arg(long, value_name = "N", default_value_t = 10)]
     warm_up: u32,
+    /// Another precision than the work's own.
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
     /// Another batch than the work's own, for a rehearsal.
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(2..))]
     batch: Option<u32>,
@@ -47,6 +50,9 @@ pub(super) fn run(args: &Args, device: &Device, out: &mut dyn Write) -> Result<u
     let before = machine::memory_used(device);
     if let Some(batch) = args.batch {
         work.batch = batch as usize;
+    }
+    if let Some(precision) = args.precision {
+        work.precision = precision;
     }
     if device.is_cpu() {
         work.precision = Precision::F32; // All that the CPU has, for rehearsals.

@@ -8,6 +8,7 @@ use super::super::slot::{Handle, Shape4};
 use super::DeviceSlot;
 use super::slot::Origin;
 use crate::kernels::cuda::elementwise::{mean_tokens, spread_tokens};
+use crate::kernels::cuda::rearrange::channels_last;
 use crate::kernels::pool::lock;
 use candle_core::backend::BackendStorage;
 use candle_core::{
@@ -15,19 +16,25 @@ use candle_core::{
 };
 use std::sync::{Arc, Mutex};
 
+/// Channels of images, of which one thread moves all of a pixel's.
+const FEW_CHANNELS: usize = 4;
+
 /// The activation of checked `images`.
 pub(crate) fn enter(core: &Arc<Core>, images: &Tensor, shape: Shape4, order: Order) -> Result<Act> {
     let plain = images.detach();
-    let values = match order {
-        Order::ChannelsFirst => plain.permute((0, 2, 3, 1))?,
-        Order::ChannelsLast => {
-            plain.reshape((shape.batch, shape.height, shape.width, shape.channels))?
-        }
-    };
     // Never the caller's own memory, which may be changed before the backward pass.
-    let values = match values.dtype() == core.dtype {
-        true => values.force_contiguous()?,
-        false => values.to_dtype(core.dtype)?.contiguous()?,
+    let copied = |values: Tensor| match values.dtype() == core.dtype {
+        true => values.force_contiguous(),
+        false => values.to_dtype(core.dtype)?.contiguous(),
+    };
+    let values = match order {
+        Order::ChannelsFirst if shape.channels <= FEW_CHANNELS => {
+            channels_last(&plain.contiguous()?, core.dtype)?
+        }
+        Order::ChannelsFirst => copied(plain.permute((0, 2, 3, 1))?)?,
+        Order::ChannelsLast => {
+            copied(plain.reshape((shape.batch, shape.height, shape.width, shape.channels))?)?
+        }
     };
     let origin = match core.is_train() && images.track_op() {
         true => Origin::Entered(images.clone(), order),

@@ -20,9 +20,11 @@ pub(crate) mod loss;
 pub(crate) mod optim;
 pub(crate) mod pooling;
 pub(crate) mod product;
+pub(crate) mod rearrange;
 pub(crate) mod rows;
 pub(crate) mod softmax;
 pub(crate) mod tokens;
+pub(crate) mod upload;
 
 use candle_core::cuda_backend::CudaStorage;
 use candle_core::cuda_backend::cudarc::driver::{

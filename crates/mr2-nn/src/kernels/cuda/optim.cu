@@ -108,6 +108,59 @@ extern "C" __global__ void optim_squares_f32(const __grid_constant__ Table<1> ta
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
+// pointers: parameter, gradient, velocity; numbers: learning rate, weight decay, whether the step is scaled. Of each block two
+// sums, in f64 and in a fixed order: of the squares of the parameter, and of those of its gradient with the decay.
+extern "C" __global__ void optim_lars_squares_f32(const __grid_constant__ Table<3> table, int tensors, double* partial) {
+    Part my = part(table, tensors);
+    const float* __restrict__ parameter = at<float>(table, 0, my.tensor);
+    const float* __restrict__ gradient = at<float>(table, 1, my.tensor);
+    float decay = table.numbers[my.tensor][1];
+    double of_parameter = 0.0, of_sum = 0.0;
+#pragma unroll 4
+    for (long long i = my.from + threadIdx.x; i < my.to; i += THREADS) {
+        double p = parameter[i], g = gradient[i] + decay * parameter[i];
+        of_parameter += p * p;
+        of_sum += g * g;
+    }
+    of_parameter = block_sum(of_parameter);
+    __syncthreads(); // before the sums of the first are overwritten
+    of_sum = block_sum(of_sum);
+    if (threadIdx.x == 0) {
+        partial[2 * blockIdx.x] = of_parameter;
+        partial[2 * blockIdx.x + 1] = of_sum;
+    }
+}
+
+// The update, by the sums that optim_lars_squares_f32 left for the same table.
+extern "C" __global__ void optim_lars_f32(const __grid_constant__ Table<3> table, int tensors, const double* partial,
+                                          float momentum, float trust) {
+    Part my = part(table, tensors);
+    float* __restrict__ parameter = at<float>(table, 0, my.tensor);
+    const float* __restrict__ gradient = at<float>(table, 1, my.tensor);
+    float* __restrict__ velocity = at<float>(table, 2, my.tensor);
+    float lr = table.numbers[my.tensor][0], decay = table.numbers[my.tensor][1];
+    float factor = 1.0f;
+    if (table.numbers[my.tensor][2] > 0.0f) {
+        double of_parameter = 0.0, of_sum = 0.0;
+        int first = table.first_block[my.tensor], blocks = (int)((table.sizes[my.tensor] + CHUNK - 1) / CHUNK);
+        for (int i = first + threadIdx.x; i < first + blocks; i += THREADS) {
+            of_parameter += partial[2 * i];
+            of_sum += partial[2 * i + 1];
+        }
+        of_parameter = block_sum(of_parameter);
+        __syncthreads(); // before the sums of the first are overwritten
+        of_sum = block_sum(of_sum);
+        if (of_parameter > 0.0 && of_sum > 0.0) factor = (float)(trust * sqrt(of_parameter / of_sum));
+    }
+    float on_parameter = factor * decay;
+#pragma unroll 4
+    for (long long i = my.from + threadIdx.x; i < my.to; i += THREADS) {
+        float v = momentum * velocity[i] + (factor * gradient[i] + on_parameter * parameter[i]);
+        velocity[i] = v;
+        parameter[i] -= lr * v;
+    }
+}
+
 // norm[0]: the root of the sum of `partial`; norm[1]: what gradients are multiplied by for a norm of at most
 // `max_norm`, 1 if that is below 0 (no clipping). One block.
 extern "C" __global__ void optim_norm(const double* partial, int count, double max_norm, double epsilon, double* norm) {

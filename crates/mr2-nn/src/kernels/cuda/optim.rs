@@ -128,6 +128,28 @@ pub(crate) fn sgd(
     })
 }
 
+/// [`crate::optim::Lars`]'s rule, in place. Of each parameter: itself, its gradient, its velocity; learning rate, weight
+/// decay, and 1 if its step is scaled by norms, or else 0.
+pub(crate) fn lars(
+    device: &CudaDevice,
+    entries: &[Entry<3>],
+    momentum: f64,
+    trust: f64,
+) -> Result<()> {
+    let launches = Launches::new(entries)?;
+    // Two sums of each block: of the squares of the parameter, and of its gradient with the decay.
+    let partial = empty(device, DType::F64, (launches.blocks().max(1), 2))?;
+    let start = address(&partial)?;
+    let of_block = |first: usize| Arg::Pointer(start + (first * 2 * size_of::<f64>()) as u64);
+    launches.run(device, "optim_lars_squares_f32", |first| {
+        vec![of_block(first)]
+    })?;
+    launches.run(device, "optim_lars_f32", |first| {
+        let numbers = [momentum, trust].map(|number| Arg::F32(number as f32));
+        [&[of_block(first)], &numbers[..]].concat()
+    })
+}
+
 /// [`crate::optim::AdamW`]'s rule, in place. Of each parameter: itself, its gradient, its mean and its mean of
 /// squares; what is kept of it, the step size and the root of the second correction.
 pub(crate) fn adamw(

@@ -1,6 +1,7 @@
 //! The convolution on a CUDA device.
 
 use super::Conv2d;
+use super::patches::{self, are_side_by_side};
 use crate::graph::{Act, Core, DeviceNode, DeviceSlot, Shape4};
 use crate::kernels::conv::Geometry;
 use crate::kernels::cuda::cast::{weight_in, weight_out};
@@ -11,7 +12,11 @@ use candle_core::{Result, Tensor};
 use std::sync::Arc;
 
 pub(super) fn forward(layer: &Conv2d, x: &Act, slot: &Arc<DeviceSlot>) -> Result<Act> {
-    let (geometry, images) = padded(layer.geometry(slot.shape)?, &slot.values)?;
+    let geometry = layer.geometry(slot.shape)?;
+    if are_side_by_side(&geometry) {
+        return patches::forward(layer, geometry, x, slot);
+    }
+    let (geometry, images) = padded(geometry, &slot.values)?;
     let weight = weight_in(&layer.weight.contiguous()?, &slot.values)?;
     let pass = Pass::Forward {
         images: &images,

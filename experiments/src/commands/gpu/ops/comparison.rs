@@ -6,10 +6,13 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 
 use super::case::{Case, GRADIENT, Parts, Uses};
-use crate::commands::gpu::device::Precision;
+use crate::device::Precision;
 
 /// Whatever the depth: zeros in place of a result are an error of 1, and must fail.
 const MOST: f64 = 0.5;
+
+/// What is left of a gradient that is 0 but for f64's rounding, over the largest.
+const ROUNDING: f64 = 1e-10;
 
 /// The error of one result.
 #[derive(Debug)]
@@ -59,16 +62,28 @@ pub(super) fn compare(
     if found.len() != expected.len() {
         bail!("{} results, the CPU has {}", found.len(), expected.len());
     }
+    let mut largest: f64 = 0.0;
+    for (_, gradient) in expected
+        .iter()
+        .filter(|(part, _)| part.starts_with(GRADIENT))
+    {
+        largest = largest.max(norm(&numbers(gradient)?));
+    }
     let pairs = found.iter().zip(expected);
     let pairs = pairs.filter(|((part, _), _)| is_compared(case, precision, part));
     let checked = pairs.map(|((part, a), (name, b))| {
         if part != name || a.dims() != b.dims() {
             bail!("{part} {:?}, the CPU has {name} {:?}", a.dims(), b.dims());
         }
+        let is_gradient = part.starts_with(GRADIENT);
+        let scale = match is_gradient {
+            true => largest,
+            false => 0.0,
+        };
         Ok(Checked {
             part: part.clone(),
-            error: relative_error(a, b)?,
-            tolerance: tolerance(case, precision, part.starts_with(GRADIENT)),
+            error: relative_error(a, b, scale)?,
+            tolerance: tolerance(case, precision, is_gradient),
         })
     });
     checked.collect()
@@ -96,14 +111,21 @@ fn tolerance(case: &Case, precision: Precision, is_gradient: bool) -> f64 {
     (case.depth * allowed).min(MOST)
 }
 
-fn relative_error(a: &Tensor, b: &Tensor) -> Result<f64> {
+/// ‖a − b‖ / ‖b‖. Where b is nothing but f64's rounding beside `scale`, the norm of the largest gradient, as that of a bias
+/// in front of a batch norm is, the error is a share of the scale.
+fn relative_error(a: &Tensor, b: &Tensor, scale: f64) -> Result<f64> {
     let (a, b) = (numbers(a)?, numbers(b)?);
-    let difference: f64 = a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum();
-    let norm: f64 = b.iter().map(|b| b.powi(2)).sum();
-    Ok(match norm == 0.0 {
-        true => difference.sqrt(),
-        false => (difference / norm).sqrt(),
-    })
+    let difference: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+    let of = match norm(&b) {
+        own if own > ROUNDING * scale => own,
+        _ if scale > 0.0 => scale,
+        _ => 1.0,
+    };
+    Ok(norm(&difference) / of)
+}
+
+fn norm(numbers: &[f64]) -> f64 {
+    numbers.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
 fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
@@ -153,9 +175,11 @@ mod tests {
     #[test]
     fn errors_are_relative_and_nan_fails() {
         let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu);
-        let error = |a: &[f64], b: &[f64]| relative_error(&tensor(a)?, &tensor(b)?);
-        assert_eq!(error(&[3.0, 4.5], &[3.0, 4.0]).ok(), Some(0.1));
-        assert_eq!(error(&[0.5], &[0.0]).ok(), Some(0.5));
+        let error = |a: &[f64], b: &[f64], scale| relative_error(&tensor(a)?, &tensor(b)?, scale);
+        assert_eq!(error(&[3.0, 4.5], &[3.0, 4.0], 1e6).ok(), Some(0.1));
+        assert_eq!(error(&[0.5], &[0.0], 0.0).ok(), Some(0.5));
+        // Nothing but rounding beside the others: an error is a share of theirs.
+        assert_eq!(error(&[0.5], &[0.0], 10.0).ok(), Some(0.05));
         let checked = |error| Checked {
             part: String::new(),
             error,

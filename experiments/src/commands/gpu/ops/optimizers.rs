@@ -3,7 +3,9 @@
 use anyhow::Result;
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
-use mr2_nn::optim::{AdamW, AdamWConfig, Optimizer, ParamGroup, Sgd, SgdConfig, clip_grad_norm};
+use mr2_nn::optim::{
+    AdamW, AdamWConfig, Lars, LarsConfig, Optimizer, ParamGroup, Sgd, SgdConfig, clip_grad_norm,
+};
 
 use super::case::{Case, GRADIENT, Parts, detached};
 use super::side::Side;
@@ -38,6 +40,13 @@ pub(super) fn cases() -> Vec<Case> {
         updates("SGD, momentum", sgd(0.9, false)),
         updates("SGD, Nesterov's momentum", sgd(0.9, true)),
         updates("AdamW", adamw),
+        updates("LARS", |groups| {
+            let config = LarsConfig {
+                momentum: 0.9,
+                trust: 0.02,
+            };
+            Ok(Box::new(Lars::new(groups, config)?) as Box<dyn Optimizer>)
+        }),
         Case::tensors("clipping by the norm", clipped),
     ]
 }

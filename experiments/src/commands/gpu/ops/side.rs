@@ -6,7 +6,7 @@ use mr2_nn::graph::{Act, Ctx, Mode};
 use mr2_nn::params::ParamStore;
 
 use crate::commands::bench::inputs::normals;
-use crate::commands::gpu::device::Precision;
+use crate::device::Precision;
 
 const SEED: u64 = 3;
 /// What is added to initial values, many of which are 0 or 1.

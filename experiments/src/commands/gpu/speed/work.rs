@@ -10,7 +10,7 @@ use mr2_nn::optim::{AdamW, AdamWConfig, Optimizer, ParamGroup, Sgd, SgdConfig};
 use crate::commands::bench::inputs::{labels, normals};
 use crate::commands::bench::mr2_loss::Mr2Loss;
 use crate::commands::bench::network::build_network;
-use crate::commands::gpu::device::Precision;
+use crate::device::Precision;
 
 const MOMENTUM: f64 = 0.9;
 /// Small, so that the loss stays finite on random labels.

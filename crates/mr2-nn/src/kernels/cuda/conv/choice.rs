@@ -1,79 +1,85 @@
-//! Which of the measured algorithms runs.
+//! Which of cuDNN's engines are measured, and which of those runs.
 
-use candle_core::{Result, bail};
-
-/// One algorithm as it was measured.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Measured<A> {
-    pub(super) algorithm: A,
-    pub(super) ran: bool,
-    pub(super) milliseconds: f32,
-    /// Of workspace.
-    pub(super) bytes: usize,
+/// What cuDNN notes of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Traits {
     /// Whether it gives the same bits every time.
     pub(super) deterministic: bool,
-    /// Whether products are rounded to fewer digits than f32 has.
-    pub(super) reduced: bool,
+    /// Whether it works on tensor cores, which round factors in f32 to TF32's digits.
+    pub(super) tensor_cores: bool,
+    /// Whether it sums in less than f32.
+    pub(super) narrow_sums: bool,
+    /// Whether cuDNN compiles it when it is first used, which takes a second or so.
+    pub(super) compiled: bool,
 }
 
-/// The fastest that ran and keeps f32's digits if `exact`; of those that give the same bits every time, if any does.
-pub(super) fn choose<A: Copy>(
-    what: &str,
-    measured: &[Measured<A>],
-    exact: bool,
-) -> Result<Measured<A>> {
-    let fastest = measured
-        .iter()
-        .filter(|one| one.ran && !(exact && one.reduced))
-        .min_by(|a, b| {
-            let by_time = a.milliseconds.total_cmp(&b.milliseconds);
-            b.deterministic.cmp(&a.deterministic).then(by_time)
-        });
-    match fastest {
-        Some(fastest) => Ok(*fastest),
-        None => bail!("{what}: cuDNN has no algorithm for these sizes"),
+/// Engines that are timed for one pass of one shape.
+const TIMED: usize = 8;
+
+impl Traits {
+    /// Whether a pass may use it; `exact` keeps all digits of f32.
+    fn may_run(self, exact: bool) -> bool {
+        !(self.narrow_sums || exact && self.tensor_cores)
     }
+}
+
+/// Of engines in cuDNN's order, the places of those to try, best first: those that give the same bits every time before the
+/// others, those that are there before those that would be compiled.
+pub(super) fn to_try(engines: &[Traits], exact: bool) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..engines.len())
+        .filter(|&place| engines[place].may_run(exact))
+        .collect();
+    places.sort_by_key(|&place| (!engines[place].deterministic, engines[place].compiled));
+    places
+}
+
+/// Whether the next of [`to_try`] is worth its time, after those that `ran`.
+pub(super) fn goes_on(ran: &[Traits], next: Traits) -> bool {
+    let better =
+        |one: &Traits| (one.deterministic, !one.compiled) > (next.deterministic, !next.compiled);
+    ran.len() < TIMED && !ran.iter().any(better)
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
-    fn measured(algorithm: u8, milliseconds: f32) -> Measured<u8> {
-        Measured {
-            algorithm,
-            ran: true,
-            milliseconds,
-            bytes: 0,
-            deterministic: true,
-            reduced: false,
-        }
+    const PLAIN: Traits = Traits {
+        deterministic: true,
+        tensor_cores: false,
+        narrow_sums: false,
+        compiled: false,
+    };
+    const ANY_ORDER: Traits = Traits {
+        deterministic: false,
+        ..PLAIN
+    };
+    const TENSOR_CORES: Traits = Traits {
+        tensor_cores: true,
+        ..PLAIN
+    };
+    const COMPILED: Traits = Traits {
+        compiled: true,
+        ..PLAIN
+    };
+    const NARROW: Traits = Traits {
+        narrow_sums: true,
+        ..PLAIN
+    };
+
+    #[test]
+    fn the_same_bits_come_first_and_f32_keeps_its_digits() {
+        let all = [ANY_ORDER, NARROW, COMPILED, TENSOR_CORES, PLAIN];
+        assert_eq!(to_try(&all, false), [3, 4, 2, 0]);
+        assert_eq!(to_try(&all, true), [4, 2, 0]);
+        assert!(to_try(&[NARROW], false).is_empty());
     }
 
     #[test]
-    fn the_fastest_that_may_run_is_chosen() {
-        let all = [
-            Measured {
-                ran: false,
-                ..measured(0, 0.1)
-            },
-            Measured {
-                deterministic: false,
-                ..measured(1, 0.2)
-            },
-            Measured {
-                reduced: true,
-                ..measured(2, 0.3)
-            },
-            measured(3, 0.5),
-            measured(4, 0.4),
-        ];
-        assert_eq!(choose("conv2d", &all, true).unwrap().algorithm, 4);
-        assert_eq!(choose("conv2d", &all, false).unwrap().algorithm, 2);
-        assert_eq!(choose("conv2d", &all[..2], true).unwrap().algorithm, 1);
-        let error = choose("conv2d", &all[..1], false).unwrap_err().to_string();
-        assert!(error.contains("conv2d"), "{error}");
+    fn worse_engines_are_tried_only_where_no_better_one_runs() {
+        assert!(goes_on(&[], ANY_ORDER) && goes_on(&[PLAIN], TENSOR_CORES));
+        assert!(!goes_on(&[PLAIN], COMPILED) && !goes_on(&[COMPILED], ANY_ORDER));
+        assert!(goes_on(&[ANY_ORDER], ANY_ORDER));
+        assert!(!goes_on(&[PLAIN; TIMED], PLAIN));
     }
 }

@@ -1,15 +1,14 @@
-//! Calls of cuDNN. Each thread has handles and descriptors of its own, for cuDNN's are for one thread at a time; they are
-//! never freed, and there are as many as a thread has shapes.
+//! Calls of cuDNN, through its graph interface: a call of the older functions costs the host five times as much. Each thread has
+//! handles and plans of its own, for cuDNN's are for one thread at a time; they are never freed, and there are as many as a
+//! thread has shapes.
 
-mod describe;
-mod execute;
-mod find;
+mod descriptor;
+mod engines;
+mod graph;
+mod plan;
 
-use self::describe::describe;
-use self::execute::execute;
-use self::find::find;
+use self::plan::Chosen;
 use super::Pass;
-use super::choice::choose;
 use crate::kernels::conv::Geometry;
 use crate::kernels::cuda::{address, device_of, empty};
 use candle_core::cuda_backend::DeviceId;
@@ -18,10 +17,9 @@ use candle_core::cuda_backend::gemm_reduced_precision_f32;
 use candle_core::{CudaDevice, DType, Error, Result, Tensor};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::c_void;
 
-/// Workspace that an algorithm may take.
-const WORKSPACE: usize = 512 << 20;
+/// The most that engines ask of a tensor's place in memory, in bytes.
+const ALIGNMENT: u64 = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
@@ -29,63 +27,61 @@ struct Key {
     geometry: Geometry,
     dtype: DType,
     exact: bool,
+    /// 0 forward, 1 the images' gradient, 2 the weight's.
     pass: u8,
-}
-
-/// What a pass needs beside its tensors.
-#[derive(Clone, Copy)]
-struct Plan {
-    handle: sys::cudnnHandle_t,
-    images: sys::cudnnTensorDescriptor_t,
-    weight: sys::cudnnFilterDescriptor_t,
-    out: sys::cudnnTensorDescriptor_t,
-    conv: sys::cudnnConvolutionDescriptor_t,
-    algorithm: Algorithm,
-    workspace: usize,
-}
-
-#[derive(Clone, Copy)]
-enum Algorithm {
-    Forward(sys::cudnnConvolutionFwdAlgo_t),
-    Images(sys::cudnnConvolutionBwdDataAlgo_t),
-    Weight(sys::cudnnConvolutionBwdFilterAlgo_t),
+    /// Of all three tensors, in bytes.
+    alignment: i64,
 }
 
 thread_local! {
     static HANDLES: RefCell<HashMap<DeviceId, sys::cudnnHandle_t>> = RefCell::default();
-    static PLANS: RefCell<HashMap<Key, Plan>> = RefCell::default();
+    static PLANS: RefCell<HashMap<Key, &'static Chosen>> = RefCell::default();
 }
 
-/// Pointers of a pass: the tensor that is read first, the second, and the one that is written.
+/// Where the tensors of a pass begin, or their gradients: images, weight, output.
 #[derive(Clone, Copy)]
 struct Pointers {
-    first: *const c_void,
-    second: *const c_void,
-    out: *mut c_void,
+    images: u64,
+    weight: u64,
+    out: u64,
 }
 
 pub(super) fn run(geometry: &Geometry, pass: Pass<'_>) -> Result<Tensor> {
     let g = geometry;
-    let (first, second, shape, number) = match pass {
+    let (given, shape, number) = match pass {
         Pass::Forward { images, weight } => {
             let shape = (g.batch, g.out_height, g.out_width, g.out_channels);
-            (images, weight, shape, 0)
+            ([images, weight], shape, 0)
         }
         Pass::Images { gradient, weight } => {
             let shape = (g.batch, g.in_height, g.in_width, g.in_channels);
-            (weight, gradient, shape, 1)
+            ([weight, gradient], shape, 1)
         }
         Pass::Weight { images, gradient } => {
             let shape = (g.out_channels, g.kernel, g.kernel, g.in_channels / g.groups);
-            (images, gradient, shape, 2)
+            ([images, gradient], shape, 2)
         }
     };
-    let (device, dtype) = (device_of(first)?, first.dtype());
-    let out = empty(&device, dtype, shape)?;
-    let pointers = Pointers {
-        first: address(first)? as *const c_void,
-        second: address(second)? as *const c_void,
-        out: address(&out)? as *mut c_void,
+    let (device, dtype) = (device_of(given[0])?, given[0].dtype());
+    let made = empty(&device, dtype, shape)?;
+    let [first, second] = [address(given[0])?, address(given[1])?];
+    let third = address(&made)?;
+    let pointers = match pass {
+        Pass::Forward { .. } => Pointers {
+            images: first,
+            weight: second,
+            out: third,
+        },
+        Pass::Images { .. } => Pointers {
+            images: third,
+            weight: first,
+            out: second,
+        },
+        Pass::Weight { .. } => Pointers {
+            images: first,
+            weight: third,
+            out: second,
+        },
     };
     let key = Key {
         device: device.id(),
@@ -93,17 +89,25 @@ pub(super) fn run(geometry: &Geometry, pass: Pass<'_>) -> Result<Tensor> {
         dtype,
         exact: dtype == DType::F32 && !gemm_reduced_precision_f32(),
         pass: number,
+        alignment: alignment(pointers),
     };
-    let plan = match PLANS.with_borrow(|plans| plans.get(&key).copied()) {
-        Some(plan) => plan,
+    let chosen = match PLANS.with_borrow(|plans| plans.get(&key).copied()) {
+        Some(chosen) => chosen,
         None => {
-            let plan = measure(&device, &key, pointers)?;
-            PLANS.with_borrow_mut(|plans| plans.insert(key, plan));
-            plan
+            let chosen: &'static Chosen =
+                Box::leak(Box::new(Chosen::new(&device, &key, pointers)?));
+            PLANS.with_borrow_mut(|plans| plans.insert(key, chosen));
+            chosen
         }
     };
-    execute(&device, plan, pointers)?;
-    Ok(out)
+    chosen.run(&device, pointers)?;
+    Ok(made)
+}
+
+/// The largest power of two that divides all three, up to [`ALIGNMENT`].
+fn alignment(p: Pointers) -> i64 {
+    let bits = p.images | p.weight | p.out | ALIGNMENT;
+    1 << bits.trailing_zeros()
 }
 
 fn named(error: CudnnError) -> Error {
@@ -122,46 +126,4 @@ fn handle_of(device: &CudaDevice) -> Result<sys::cudnnHandle_t> {
     unsafe { result::set_stream(handle, stream.cu_stream() as *mut _) }.map_err(named)?;
     HANDLES.with_borrow_mut(|handles| handles.insert(device.id(), handle));
     Ok(handle)
-}
-
-/// Descriptors, and the algorithm that was fastest on these very tensors.
-fn measure(device: &CudaDevice, key: &Key, pointers: Pointers) -> Result<Plan> {
-    let handle = handle_of(device)?;
-    let (images, weight, out, conv) = describe(key).map_err(named)?;
-    let first = match key.pass {
-        0 => Algorithm::Forward(sys::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_GEMM),
-        1 => {
-            Algorithm::Images(sys::cudnnConvolutionBwdDataAlgo_t::CUDNN_CONVOLUTION_BWD_DATA_ALGO_0)
-        }
-        _ => Algorithm::Weight(
-            sys::cudnnConvolutionBwdFilterAlgo_t::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0,
-        ),
-    };
-    let plan = Plan {
-        handle,
-        images,
-        weight,
-        out,
-        conv,
-        algorithm: first,
-        workspace: WORKSPACE,
-    };
-    // SAFETY: nothing reads what the algorithms write there.
-    let workspace = unsafe { device.alloc::<u8>(WORKSPACE) }?;
-    let at = {
-        use candle_core::cuda_backend::cudarc::driver::DevicePtr;
-        workspace.device_ptr(workspace.stream()).0 as *mut c_void
-    };
-    // SAFETY: the pointers are those of living tensors of the described sizes, as `run` took them, and the workspace
-    // is as large as is said.
-    let measured = unsafe { find(&plan, pointers, at) }.map_err(named)?;
-    let chosen = choose("conv2d", &measured, key.exact)?;
-    let (algorithm, math) = chosen.algorithm;
-    // SAFETY: the descriptor was made above.
-    unsafe { result::set_convolution_math_type(conv, math) }.map_err(named)?;
-    Ok(Plan {
-        algorithm,
-        workspace: chosen.bytes,
-        ..plan
-    })
 }
