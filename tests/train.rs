@@ -39,6 +39,49 @@ fn a_run_leaves_its_configuration_metrics_result_predictions_checkpoints_and_eve
 }
 
 #[test]
+fn every_checkpoint_says_what_its_weights_are_for() {
+    let tiny = Tiny::new();
+    expect(&mut tiny.train("run"), 0);
+    for entry in fs::read_dir(tiny.path("run").join("checkpoint")).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        // A safetensors file begins with its header's length.
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        let text = header["__metadata__"]["mr2_checkpoint"].as_str().unwrap();
+        let checkpoint: serde_json::Value = serde_json::from_str(text).unwrap();
+        let about = &checkpoint["state"]["about"];
+        let layers = serde_json::json!({"activation": "relu", "eps": 1e-5});
+        assert_eq!(about["layers"], layers);
+        assert_eq!(about["classes"].as_array().unwrap().len(), 3);
+        let last = about["preprocessing"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["kind"], "normalize");
+    }
+    // The user is told where images go through something else.
+    let mut eval = tiny.command("eval");
+    let other = r#"data.evaluation_transforms=[{ kind = "normalize", mean = [0.0], std = [1.0] }]"#;
+    let (_, stderr) = expect(eval.arg(tiny.path("run")).args(["--set", other]), 0);
+    assert!(
+        stderr.contains("the weights are for images after"),
+        "{stderr}"
+    );
+    let mut eval = tiny.command("eval");
+    let (_, stderr) = expect(eval.arg(tiny.path("run")), 0);
+    assert!(!stderr.contains("the weights are for"), "{stderr}");
+}
+
+#[test]
+fn a_precision_that_the_cpu_has_not_is_refused_before_anything_is_made() {
+    let tiny = Tiny::new();
+    let precision = ["--device", "cpu", "--precision", "bf16"];
+    let (_, stderr) = expect(tiny.train("run").args(precision), 1);
+    assert!(
+        stderr.contains("--precision bf16 needs an NVIDIA GPU"),
+        "{stderr}"
+    );
+    assert!(!tiny.path("run").exists());
+}
+
+#[test]
 fn a_folder_that_holds_a_run_is_refused_and_left_as_it_is() {
     let tiny = Tiny::new();
     let run = tiny.trained("run");

@@ -15,7 +15,7 @@
 //! assert_eq!(store.parameters()[0].1.as_tensor().id(), weight.id());
 //! # Ok::<(), candle_core::Error>(())
 //! ```
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Result, Shape, Tensor, Var, bail};
@@ -40,6 +40,8 @@ const BUFFER_NAMES: [&str; 2] = ["running_mean", "running_var"];
 pub struct ParamStore {
     /// Without it parameters start from zeros.
     seed: Option<u64>,
+    /// These start from zeros in any case.
+    zeros: Arc<HashSet<String>>,
     dtype: DType,
     device: Device,
     entries: Arc<Mutex<Entries>>,
@@ -76,6 +78,7 @@ impl ParamStore {
     pub fn new(seed: u64, dtype: DType, device: &Device) -> Self {
         Self {
             seed: Some(seed),
+            zeros: Arc::default(),
             dtype,
             device: device.clone(),
             entries: Arc::default(),
@@ -87,9 +90,29 @@ impl ParamStore {
     pub fn zeros(dtype: DType, device: &Device) -> Self {
         Self {
             seed: None,
+            zeros: Arc::default(),
             dtype,
             device: device.clone(),
             entries: Arc::default(),
+        }
+    }
+
+    /// The same, but for variables of these names, which start from zeros: those of a file that is loaded next.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use mr2_nn::params::ParamStore;
+    /// let store = ParamStore::new(7, DType::F32, &Device::Cpu).zeros_for(["fc.weight".to_string()]);
+    /// let (fc, head) = (store.var_builder().pp("fc"), store.var_builder().pp("head"));
+    /// let normal = candle_nn::Init::Randn { mean: 0.0, stdev: 1.0 };
+    /// assert_eq!(fc.get_with_hints(2, "weight", normal)?.to_vec1::<f32>()?, [0.0, 0.0]);
+    /// assert_ne!(head.get_with_hints(2, "weight", normal)?.to_vec1::<f32>()?, [0.0, 0.0]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn zeros_for(self, names: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            zeros: Arc::new(names.into_iter().collect()),
+            ..self
         }
     }
 
@@ -206,7 +229,7 @@ impl SimpleBackend for ParamStore {
         }
         // Without the lock: a thread that waits for the loops of `draw` may run another task of
         // rayon's, which may ask for a parameter too.
-        let var = match self.seed {
+        let var = match self.seed.filter(|_| !self.zeros.contains(name)) {
             Some(seed) => {
                 let values = draw(&s, h, rng::stream(seed, name));
                 Var::from_tensor(&Tensor::from_vec(values, &s, dev)?.to_dtype(dtype)?)?

@@ -149,6 +149,14 @@ impl Extractor<'_> {
         found
     }
 
+    /// What the last bits of features depend on beside weights and images; code that decodes or computes otherwise makes
+    /// features anew.
+    fn arithmetic(&self) -> String {
+        let Compute { device, precision } = self.compute;
+        let code = env!("MR2_CODE");
+        format!("{} {:?}, code {code}", precision.name(), device.location())
+    }
+
     fn bar(&self, label: &str) -> ProgressBar {
         let template = "{prefix} {bar:24.cyan/dim} {pos} of {len} images · {per_sec} · {eta} left";
         let name = &self.pretrained.description.name;
@@ -175,11 +183,7 @@ impl Extractor<'_> {
             backbone: description.name.clone(),
             output: serde_json::to_string(&(&description.architecture, &description.positions))?,
             weights_sha256: description.sha256.clone(),
-            arithmetic: format!(
-                "{} {:?}",
-                self.compute.precision.name(),
-                self.compute.device.location()
-            ),
+            arithmetic: self.arithmetic(),
             dataset_hash: images.fingerprint(split, kind)?,
             dtype: match self.args.half {
                 true => FeatureType::F16,

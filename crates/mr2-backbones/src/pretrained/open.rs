@@ -182,7 +182,7 @@ pub(super) fn of_file(
     let positions = request.positions.or(library).or(entry.positions);
     let tensors =
         adapted(tensors, &architecture, positions).map_err(|error| files.misfit(error))?;
-    let params = ParamStore::new(0, DType::F32, device);
+    let params = ParamStore::new(0, DType::F32, device).zeros_for(tensors.keys().cloned());
     let config = BuildConfig {
         in_channels: 3,
         classes: request.classes,

@@ -129,7 +129,7 @@ fn of_tensors(
         .to_ours(tensors)
         .map_err(|error| files.misfit(error))?;
     let net = config_of(&tensors, unseen).map_err(|error| files.misfit(error))?;
-    let params = ParamStore::new(0, DType::F32, device);
+    let params = ParamStore::zeros(DType::F32, device);
     let network = ClipText::new(&net, params.var_builder()).map_err(|error| files.misfit(error))?;
     weights::fit(&params, tensors, &[]).map_err(|error| files.misfit(error))?;
     Ok(TextTower {

@@ -42,7 +42,7 @@ pub struct FeatureSource {
     pub output: String,
     /// SHA-256 of the weights as they were read from their file.
     pub weights_sha256: String,
-    /// What the layers compute in and on, such as "f32 cpu": other arithmetic gives other last bits.
+    /// What the layers compute in and on, such as "f32 cpu", and which code: other arithmetic gives other last bits.
     pub arithmetic: String,
     /// `ImageSet::fingerprint` of the images.
     pub dataset_hash: String,
