@@ -167,8 +167,9 @@ impl<'a> Found<'a> {
     }
 }
 
-fn sum_of_squares(gradient: &Tensor) -> Result<f64> {
-    let gradient = gradient.contiguous()?;
+/// In f64, in an order that the number of threads doesn't change.
+pub(super) fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
+    let gradient = tensor.contiguous()?;
     match (gradient.device(), gradient.dtype()) {
         (Device::Cpu, DType::F32) => on_host::<f32>(&gradient),
         (Device::Cpu, DType::F64) => on_host::<f64>(&gradient),

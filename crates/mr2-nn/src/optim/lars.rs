@@ -5,13 +5,16 @@ use std::sync::Arc;
 #[cfg(feature = "cuda")]
 use candle_core::CudaDevice;
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use candle_core::{Device, Result, Tensor, Var, bail};
 use serde::{Deserialize, Serialize};
 
+use super::clip::sum_of_squares;
 use super::moment::{Moment, Update, update_in_place};
 #[cfg(feature = "cuda")]
 use super::on_device;
-use super::state::{Kind, Slot, check_setting, fitting_gradients, load_state, slots};
+use super::state::{
+    Kind, Slot, check_setting, fitting_gradients, load_velocities, slots, velocities,
+};
 use super::{Optimizer, ParamGroup};
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{self, optim::Entry};
@@ -38,10 +41,10 @@ pub struct Lars {
     slots: Vec<Slot<Moment>>,
 }
 
-const STATE: [Kind; 1] = [Kind {
+const STATE: Kind = Kind {
     prefix: "mu",
     scalar: false,
-}];
+};
 
 impl Lars {
     /// An optimiser of the parameters of all groups.
@@ -101,22 +104,11 @@ impl Optimizer for Lars {
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let mut tensors = Vec::new();
-        for slot in &self.slots {
-            if let Some(velocity) = &slot.state {
-                tensors.push((
-                    STATE[0].name(&slot.name),
-                    velocity.to_tensor(&slot.parameter)?,
-                ));
-            }
-        }
-        Ok(tensors)
+        velocities(&self.slots, STATE)
     }
 
     fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
-        load_state(&mut self.slots, &STATE, state, |tensors| {
-            Moment::from_tensor(&tensors[0])
-        })
+        load_velocities(&mut self.slots, STATE, state)
     }
 }
 
@@ -161,13 +153,9 @@ fn is_scaled(parameter: &Var) -> bool {
 
 /// What the gradient and the parameter are multiplied by before their sum enters the velocity.
 fn scaling(parameter: &Var, gradient: &Tensor, decay: f64, trust: f64) -> Result<(f64, f64)> {
-    let norm = |values: Tensor| -> Result<f64> {
-        let squares = values.to_dtype(DType::F64)?.sqr()?.sum_all()?;
-        Ok(squares.to_scalar::<f64>()?.sqrt())
-    };
     let value = parameter.as_detached_tensor();
-    let of_sum = norm((gradient + (&value * decay)?)?)?;
-    let of_value = norm(value)?;
+    let of_sum = sum_of_squares(&(gradient + (&value * decay)?)?)?.sqrt();
+    let of_value = sum_of_squares(&value)?.sqrt();
     let factor = match of_value > 0.0 && of_sum > 0.0 {
         true => trust * of_value / of_sum,
         false => 1.0,

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::moment::{Moment, Update, update_in_place};
 #[cfg(feature = "cuda")]
 use super::on_device;
-use super::state::{Kind, Slot, check_setting, fitting_gradients, load_state, slots};
+use super::state::{
+    Kind, Slot, check_setting, fitting_gradients, load_velocities, slots, velocities,
+};
 use super::{Optimizer, ParamGroup};
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{self, optim::Entry};
@@ -35,10 +37,10 @@ pub struct Sgd {
     slots: Vec<Slot<Moment>>,
 }
 
-const STATE: [Kind; 1] = [Kind {
+const STATE: Kind = Kind {
     prefix: "momentum_buffer",
     scalar: false,
-}];
+};
 
 impl Sgd {
     /// An optimiser of the parameters of all groups.
@@ -97,25 +99,14 @@ impl Optimizer for Sgd {
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let mut tensors = Vec::new();
-        for slot in &self.slots {
-            if let Some(velocity) = &slot.state {
-                tensors.push((
-                    STATE[0].name(&slot.name),
-                    velocity.to_tensor(&slot.parameter)?,
-                ));
-            }
-        }
-        Ok(tensors)
+        velocities(&self.slots, STATE)
     }
 
     fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
         if self.config.momentum == 0.0 && !state.is_empty() {
             bail!("the optimiser's state doesn't fit: SGD without momentum has none")
         }
-        load_state(&mut self.slots, &STATE, state, |tensors| {
-            Moment::from_tensor(&tensors[0])
-        })
+        load_velocities(&mut self.slots, STATE, state)
     }
 }
 

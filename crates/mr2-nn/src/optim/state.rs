@@ -5,7 +5,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor, Var, bail};
 
 use super::ParamGroup;
-use super::moment::check_gradient;
+use super::moment::{Moment, check_gradient};
 
 /// A parameter, its group's settings and its state, which begins with its first gradient.
 #[derive(Debug, Clone)]
@@ -96,6 +96,28 @@ impl Kind {
     pub(super) fn name(&self, parameter: &str) -> String {
         format!("{}.{parameter}", self.prefix)
     }
+}
+
+/// The state of an optimiser that keeps one moment of each parameter.
+pub(super) fn velocities(slots: &[Slot<Moment>], kind: Kind) -> Result<Vec<(String, Tensor)>> {
+    let mut tensors = Vec::new();
+    for slot in slots {
+        if let Some(velocity) = &slot.state {
+            tensors.push((kind.name(&slot.name), velocity.to_tensor(&slot.parameter)?));
+        }
+    }
+    Ok(tensors)
+}
+
+/// Puts back what [`velocities`] gave.
+pub(super) fn load_velocities(
+    slots: &mut [Slot<Moment>],
+    kind: Kind,
+    state: &HashMap<String, Tensor>,
+) -> Result<()> {
+    load_state(slots, &[kind], state, |tensors| {
+        Moment::from_tensor(&tensors[0])
+    })
 }
 
 /// Sets the state of every slot, made by `new` from its tensors in the order of `kinds`; nothing

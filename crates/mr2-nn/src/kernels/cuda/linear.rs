@@ -9,7 +9,7 @@ use super::{
     Arg, Grid, Module, device_of, empty, kernel_for, launch, module, optional, optional_parameter,
     parameter, pointer,
 };
-use candle_core::{D, Result, Tensor, bail};
+use candle_core::{D, DType, Result, Shape, Tensor, bail};
 
 const MODULE: Module = module!("linear");
 
@@ -90,6 +90,36 @@ pub(crate) fn product_and_sum(
     follow(out, added.bias.map(|(bias, _)| bias), added.skip, None)
 }
 
+/// The gradient of the weight, (outputs, inputs) in f32, given that of the product of `x` and it.
+pub(crate) fn weight_gradient(gradient: &Tensor, x: &Tensor) -> Result<Tensor> {
+    let (outputs, inputs) = (gradient.dim(D::Minus1)?, x.dim(D::Minus1)?);
+    let part = empty(&device_of(x)?, DType::F32, (outputs, inputs))?;
+    let sizes = Sizes {
+        batch: 1,
+        rows: outputs,
+        inner: x.elem_count() / inputs,
+        columns: inputs,
+    };
+    let gradient = Matrix::rows(gradient)?.transpose();
+    multiply(gradient, Matrix::rows(x)?, Matrix::rows(&part)?, sizes, 1.0)?;
+    Ok(part)
+}
+
+/// The gradient of the other factor, of the dimensions `shape`.
+pub(crate) fn input_gradient(gradient: &Tensor, weight: &Tensor, shape: &Shape) -> Result<Tensor> {
+    let (outputs, inputs) = weight.dims2()?;
+    let part = empty(&device_of(gradient)?, weight.dtype(), shape)?;
+    let sizes = Sizes {
+        batch: 1,
+        rows: part.elem_count() / inputs,
+        inner: outputs,
+        columns: inputs,
+    };
+    let (gradient, weight) = (Matrix::rows(gradient)?, Matrix::rows(weight)?);
+    multiply(gradient, weight, Matrix::rows(&part)?, sizes, 1.0)?;
+    Ok(part)
+}
+
 /// The product's sizes, of tensors that fit together.
 fn sizes(x: &Tensor, weight: &Tensor, dims: Dims, added: Added<'_>) -> Result<Sizes> {
     let (columns, inner) = weight.dims2()?;
@@ -127,7 +157,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use candle_core::DType;
     use candle_core::Device;
 
     fn zeros(dims: &[usize], dtype: DType) -> Tensor {

@@ -6,11 +6,9 @@ use crate::graph::{Act, Core, DeviceNode, DeviceSlot, Shape4};
 use crate::kernels::conv::Geometry;
 use crate::kernels::cuda::cast::{weight_in, weight_out};
 use crate::kernels::cuda::columns::column_sums;
-use crate::kernels::cuda::linear::{Added, product_and_sum};
-use crate::kernels::cuda::product::{Matrix, Sizes, multiply};
+use crate::kernels::cuda::linear::{Added, input_gradient, product_and_sum, weight_gradient};
 use crate::kernels::cuda::rearrange::swap_runs;
-use crate::kernels::cuda::{device_of, empty};
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 use std::sync::Arc;
 
 /// Whether each pixel is in one patch.
@@ -76,44 +74,14 @@ impl PatchesNode {
     /// Of (out, in, height, width) in f32.
     fn weight_gradient(&self, gradient: &Tensor) -> Result<Tensor> {
         let g = &self.geometry;
-        let (outputs, inputs) = self.weight.dims2()?;
-        let part = empty(
-            &device_of(gradient)?,
-            DType::F32,
-            (g.out_channels, g.kernel, g.kernel, g.in_channels),
-        )?;
-        let sizes = Sizes {
-            batch: 1,
-            rows: outputs,
-            inner: self.patches.elem_count() / inputs,
-            columns: inputs,
-        };
-        let to = Matrix {
-            row_step: inputs,
-            ..Matrix::rows(&part)?
-        };
-        let from = Matrix::rows(gradient)?.transpose();
-        multiply(from, Matrix::rows(&self.patches)?, to, sizes, 1.0)?;
-        weight_out(&part)
+        let part = weight_gradient(gradient, &self.patches)?;
+        weight_out(&part.reshape((g.out_channels, g.kernel, g.kernel, g.in_channels))?)
     }
 
     /// Like the images.
     fn image_gradient(&self, gradient: &Tensor) -> Result<Tensor> {
         let g = &self.geometry;
-        let (outputs, inputs) = self.weight.dims2()?;
-        let patches = empty(
-            &device_of(gradient)?,
-            self.patches.dtype(),
-            self.patches.shape(),
-        )?;
-        let sizes = Sizes {
-            batch: 1,
-            rows: self.patches.elem_count() / inputs,
-            inner: outputs,
-            columns: inputs,
-        };
-        let (from, weight) = (Matrix::rows(gradient)?, Matrix::rows(&self.weight)?);
-        multiply(from, weight, Matrix::rows(&patches)?, sizes, 1.0)?;
+        let patches = input_gradient(gradient, &self.weight, self.patches.shape())?;
         let line = g.kernel * g.in_channels;
         let like = self.x.values.dims();
         swap_runs(&patches, [g.out_width, g.kernel, line], like)

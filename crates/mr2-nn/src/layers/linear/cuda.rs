@@ -5,10 +5,10 @@ use super::Linear;
 use crate::graph::{Act, Core, DeviceNode, DeviceSlot, Shape4};
 use crate::kernels::cuda::columns::column_sums;
 use crate::kernels::cuda::gelu::{follow, gradient};
-use crate::kernels::cuda::linear::{Added, parameters_in, product, product_and_sum};
-use crate::kernels::cuda::product::{Matrix, Sizes, multiply};
-use crate::kernels::cuda::{device_of, empty};
-use candle_core::{DType, Result, Tensor, bail};
+use crate::kernels::cuda::linear::{
+    Added, input_gradient, parameters_in, product, product_and_sum, weight_gradient,
+};
+use candle_core::{Result, Tensor, bail};
 use std::sync::Arc;
 
 pub(super) fn forward(
@@ -106,41 +106,6 @@ impl LinearNode {
             }
         }
     }
-
-    /// (out_dim, in_dim) in f32.
-    fn weight_gradient(&self, gradient: &Tensor) -> Result<Tensor> {
-        let (x, (out_dim, in_dim)) = (&self.x.values, self.weight.dims2()?);
-        let part = empty(&device_of(x)?, DType::F32, (out_dim, in_dim))?;
-        let sizes = Sizes {
-            batch: 1,
-            rows: out_dim,
-            inner: x.elem_count() / in_dim,
-            columns: in_dim,
-        };
-        let gradient = Matrix::rows(gradient)?.transpose();
-        multiply(gradient, Matrix::rows(x)?, Matrix::rows(&part)?, sizes, 1.0)?;
-        Ok(part)
-    }
-
-    fn input_gradient(&self, gradient: &Tensor) -> Result<Tensor> {
-        let (x, (out_dim, in_dim)) = (&self.x.values, self.weight.dims2()?);
-        let part = empty(&device_of(x)?, x.dtype(), x.shape())?;
-        let sizes = Sizes {
-            batch: 1,
-            rows: x.elem_count() / in_dim,
-            inner: out_dim,
-            columns: in_dim,
-        };
-        let weight = Matrix::rows(&self.weight)?;
-        multiply(
-            Matrix::rows(gradient)?,
-            weight,
-            Matrix::rows(&part)?,
-            sizes,
-            1.0,
-        )?;
-        Ok(part)
-    }
 }
 
 impl DeviceNode for LinearNode {
@@ -153,14 +118,19 @@ impl DeviceNode for LinearNode {
         let bias = layer.bias.as_ref().filter(|bias| bias.is_variable());
         let (gradient, sums) = self.before_activation(gradient, bias.is_some())?;
         if layer.weight.is_variable() {
-            core.add_parameter_gradient(&layer.weight, self.weight_gradient(&gradient)?)?;
+            core.add_parameter_gradient(
+                &layer.weight,
+                weight_gradient(&gradient, &self.x.values)?,
+            )?;
         }
         if let Some((bias, part)) = bias.zip(sums) {
             core.add_parameter_gradient(bias, part)?;
         }
         if self.x.tracked {
-            self.x
-                .give_gradient(core, self.input_gradient(&gradient)?)?;
+            self.x.give_gradient(
+                core,
+                input_gradient(&gradient, &self.weight, self.x.values.shape())?,
+            )?;
         }
         match self.skip.as_ref().filter(|skip| skip.tracked) {
             Some(skip) => skip.give_gradient(core, gradient),
