@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use mr2_backbones::entries;
+use mr2_backbones::registry::find;
 use mr2_train::{
     ClassMeasures, Event, Job, Outcome, RunDir, RunState, Start, StopFlag, Twin, train,
 };
@@ -98,11 +98,9 @@ pub fn with_job<T>(
 /// What every checkpoint says of its weights.
 fn about(config: &RunConfig, classes: &[String]) -> Result<Value> {
     let model = &config.model;
-    let entry = entries().iter().find(|entry| entry.name == model.backbone);
-    let entry = entry.with_context(|| format!("unknown backbone {}", model.backbone))?;
     Ok(json!({
         "model": model,
-        "layers": entry.layer_settings(),
+        "layers": find(&model.backbone)?.layer_settings(),
         "preprocessing": config.data.evaluation_transforms,
         "dataset": config.data.dataset,
         "classes": classes,

@@ -246,12 +246,11 @@ pub fn entries() -> &'static [Entry] {
     &ENTRIES
 }
 
-/// Builds the architecture called `name`.
+/// The architecture called `name`.
 ///
 /// # Errors
-/// An unknown name (the error lists the valid ones), sizes of 0, dropout for an architecture that
-/// has none, or those of the `VarBuilder`.
-pub fn build(name: &str, config: &BuildConfig, vb: VarBuilder) -> Result<Box<dyn Backbone>> {
+/// An unknown name; the error lists the valid ones.
+pub fn find(name: &str) -> Result<&'static Entry> {
     let Some(entry) = ENTRIES.iter().find(|entry| entry.name == name) else {
         let names: Vec<_> = ENTRIES.iter().map(|entry| entry.name).collect();
         bail!(
@@ -259,6 +258,16 @@ pub fn build(name: &str, config: &BuildConfig, vb: VarBuilder) -> Result<Box<dyn
             names.join(", ")
         )
     };
+    Ok(entry)
+}
+
+/// Builds the architecture called `name`.
+///
+/// # Errors
+/// An unknown name (the error lists the valid ones), sizes of 0, dropout for an architecture that
+/// has none, or those of the `VarBuilder`.
+pub fn build(name: &str, config: &BuildConfig, vb: VarBuilder) -> Result<Box<dyn Backbone>> {
+    let entry = find(name)?;
     if config.in_channels == 0 || config.classes == 0 {
         bail!(
             "{name}: in_channels and classes must be at least 1, got {} and {}",
