@@ -23,27 +23,36 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// The places in the order that make up a batch.
+    pub(crate) fn places(&self, number: usize) -> Range<usize> {
+        let size = self.recipe.config.images_per_batch;
+        let start = number * size;
+        start..(start + size).min(self.order.len())
+    }
+
+    /// What the image at a place in the order is augmented with.
+    pub(crate) fn draws(&self, place: usize) -> Result<Draws> {
+        let Recipe { set, config, .. } = &*self.recipe;
+        let index = self.order[place];
+        let drawn = match config.sampler.augments_each_draw() {
+            true => place as u64,
+            false => u64::from(index),
+        };
+        let original = set.original_index(index as usize)?;
+        Ok(Draws::for_image(config.seed, self.epoch, drawn).of_original(original))
+    }
+
     fn batch(&self, number: usize, canvas: &mut Canvas) -> Result<Batch> {
-        let Recipe {
-            set,
-            pipeline,
-            config,
-        } = &*self.recipe;
-        let start = number * config.images_per_batch;
-        let end = (start + config.images_per_batch).min(self.order.len());
-        let indices = self.order[start..end].to_vec();
+        let Recipe { set, pipeline, .. } = &*self.recipe;
+        let places = self.places(number);
+        let indices = self.order[places.clone()].to_vec();
         let mut labels = Vec::with_capacity(indices.len());
         let mut values: Vec<f32> = Vec::new();
         let mut shape = None;
-        for (position, &index) in (start..).zip(&indices) {
+        for (place, &index) in places.zip(&indices) {
             labels.push(set.label(index as usize)?);
             canvas.load(&set.image(index as usize)?);
-            let original = set.original_index(index as usize)?;
-            let drawn = match config.sampler.augments_each_draw() {
-                true => position as u64,
-                false => u64::from(index),
-            };
-            let mut draws = Draws::for_image(config.seed, self.epoch, drawn).of_original(original);
+            let mut draws = self.draws(place)?;
             let name = || set.image_name(index as usize);
             pipeline
                 .run(canvas, &mut draws)

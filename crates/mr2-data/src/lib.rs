@@ -85,6 +85,7 @@ mod source;
 mod transforms;
 mod validation;
 mod variants;
+mod windows;
 
 pub use candle_core;
 pub use class_folders::{BadImages, ClassFolders, Origin, SkippedImage, open_class_folders};
@@ -104,7 +105,8 @@ pub use sampler::Sampler;
 pub use source::{Image, Source};
 pub use transforms::{
     AugmentOp, AutoAugment, AutoAugmentPolicy, CropBox, EvaluationGeometry, Interpolation,
-    Pipeline, RandAugment, RandomResizedCrop, Transform, evaluation_transforms,
+    Pipeline, RandAugment, RandomResizedCrop, Transform, Window, evaluation_transforms,
 };
 pub use validation::{ValidationConfig, carve};
 pub use variants::{TestImages, TrainingImages, TrainingLabels};
+pub use windows::{WindowBatch, Windows};

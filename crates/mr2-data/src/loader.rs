@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::image_set::ImageSet;
 use crate::sampler::Sampler;
 use crate::transforms::{Pipeline, Transform};
+use crate::windows::Windows;
 use candle_core::{Device, Tensor};
 use std::sync::Arc;
 
@@ -148,13 +149,26 @@ impl Loader {
     /// without the first ones. Ends after an error. An image that a sampler draws twice in an epoch is
     /// augmented in the same way both times, except by [`Sampler::Resampled`].
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
+        let batches = first_batch..self.batches_per_epoch();
+        Epoch::start(self.job(epoch), batches, &self.device)
+    }
+
+    /// The same batches as windows of images in memory, which may then lie on a GPU and be augmented there; `None` where the
+    /// pipeline does more than to flip, to crop once and to normalise, or images are in files.
+    pub fn windows(&self) -> Option<Windows<'_>> {
+        Windows::of(self)
+    }
+
+    pub(crate) fn job(&self, epoch: u64) -> Job {
         let Recipe { set, config, .. } = &*self.recipe;
-        let order = config.sampler.order(set.labels(), config.seed, epoch);
-        let job = Job {
+        Job {
             recipe: self.recipe.clone(),
-            order,
+            order: config.sampler.order(set.labels(), config.seed, epoch),
             epoch,
-        };
-        Epoch::start(job, first_batch..self.batches_per_epoch(), &self.device)
+        }
+    }
+
+    pub(crate) fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
 }

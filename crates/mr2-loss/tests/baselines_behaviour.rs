@@ -8,9 +8,8 @@ use mr2_loss::baselines::{
     AbsentClasses, Baseline, FocalProbability, GroupWeights, SampleLosses, Sharpness, apply,
     balanced_softmax, centre_loss, centre_step, class_balanced_weights, class_mean_losses,
     class_weighted_mean, cvar, error_set, focal, generalized_cross_entropy, group_dro, jtt_weights,
-    ldam, ldam_margins, lff_weights, logit_adjusted, observed_losses, perturbation,
-    post_hoc_adjusted, resampling_probabilities, sample_weighted, supcon, vector_scaling,
-    weighted_cross_entropy,
+    ldam, ldam_margins, lff_weights, logit_adjusted, perturbation, post_hoc_adjusted,
+    resampling_probabilities, sample_weighted, supcon, vector_scaling, weighted_cross_entropy,
 };
 use mr2_loss::{Target, cross_entropy, logit_margin};
 use proptest::prelude::*;
@@ -29,6 +28,18 @@ fn var(rows: usize, columns: usize, size: f64, dtype: DType) -> Var {
     let tensor = Tensor::from_iter(values, CPU).unwrap();
     let tensor = tensor.reshape((rows, columns)).unwrap();
     Var::from_tensor(&tensor.to_dtype(dtype).unwrap()).unwrap()
+}
+
+fn vector(values: &[f64]) -> Tensor {
+    Tensor::new(values, CPU).unwrap()
+}
+
+/// What a checkpoint would hold.
+fn saved(tensors: Result<Vec<(String, Tensor)>>) -> Vec<(String, Vec<f64>)> {
+    let saved = tensors.unwrap().into_iter();
+    saved
+        .map(|(name, tensor)| (name, numbers(&tensor)))
+        .collect()
 }
 
 fn gradient(total: &Tensor, input: &Var) -> Vec<f64> {
@@ -264,40 +275,52 @@ fn the_centre_loss_has_no_gradient_for_centres_and_absent_classes_stay() {
 
 #[test]
 fn an_absent_class_loses_weight_or_keeps_it_as_asked() {
-    let losses = [Some(2.0), None, Some(1.0)];
-    let mut zero = GroupWeights::new(3).unwrap();
-    zero.update(&losses, 0.1, AbsentClasses::Zero).unwrap();
-    let mut skip = GroupWeights::new(3).unwrap();
-    skip.update(&losses, 0.1, AbsentClasses::Skip).unwrap();
-    assert!(zero.weights()[1] < 1.0 / 3.0);
-    assert_eq!(skip.weights()[1], 1.0 / 3.0);
-    for weights in [zero.weights(), skip.weights()] {
+    let (means, present) = (vector(&[2.0, 0.0, 1.0]), [true, false, true]);
+    let moved = |absent| {
+        let mut weights = GroupWeights::new(3, CPU).unwrap();
+        weights.update(&means, &present, 0.1, absent).unwrap();
+        weights
+    };
+    let [zero, mut skip] = [AbsentClasses::Zero, AbsentClasses::Skip].map(moved);
+    let [of_zero, of_skip] = [&zero, &skip].map(|weights| numbers(weights.weights()));
+    assert!(of_zero[1] < 1.0 / 3.0);
+    assert_eq!(of_skip[1], 1.0 / 3.0);
+    for weights in [of_zero, of_skip.clone()] {
         assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-15);
         assert!((weights[0] / weights[2] - 0.1f64.exp()).abs() < 1e-14);
     }
-    let before = skip.clone();
-    skip.update(&[None; 3], 0.1, AbsentClasses::Skip).unwrap();
-    assert_eq!(skip, before);
+    skip.update(&means, &[false; 3], 0.1, AbsentClasses::Skip)
+        .unwrap();
+    assert_eq!(numbers(skip.weights()), of_skip);
 }
 
 #[test]
 fn an_adjustment_of_equal_counts_and_huge_losses_do_no_harm_to_group_weights() {
-    let mut weights = GroupWeights::new(2).unwrap();
+    let mut weights = GroupWeights::new(2, CPU).unwrap();
     let mut adjusted = weights.clone();
-    for losses in [[0.5, 1.5], [0.2, 0.9]] {
+    let update = |weights: &mut GroupWeights, losses: [f64; 2], step_size| {
+        let means = vector(&losses);
         weights
-            .update(&losses.map(Some), 0.3, AbsentClasses::Zero)
+            .update(&means, &[true; 2], step_size, AbsentClasses::Zero)
             .unwrap();
-        let shifted = losses.map(|loss| Some(loss + 3.0 / 250f64.sqrt()));
-        adjusted.update(&shifted, 0.3, AbsentClasses::Zero).unwrap();
+    };
+    for losses in [[0.5, 1.5], [0.2, 0.9]] {
+        update(&mut weights, losses, 0.3);
+        let shifted = losses.map(|loss| loss + 3.0 / 250f64.sqrt());
+        update(&mut adjusted, shifted, 0.3);
     }
-    for (a, b) in weights.weights().iter().zip(adjusted.weights()) {
+    let [own, other] = [&weights, &adjusted].map(|weights| numbers(weights.weights()));
+    for (a, b) in own.iter().zip(other) {
         assert!((a - b).abs() < 1e-14);
     }
+    update(&mut weights, [1e5, 2.0], 1.0);
+    assert_eq!(numbers(weights.weights()), [1.0, 0.0]);
+    // Of classes whose weights are 0 none can gain any.
+    let means = vector(&[0.0, 3.0]);
     weights
-        .update(&[Some(1e5), Some(2.0)], 1.0, AbsentClasses::Zero)
+        .update(&means, &[false, true], 1.0, AbsentClasses::Skip)
         .unwrap();
-    assert_eq!(weights.weights(), [1.0, 0.0]);
+    assert_eq!(numbers(weights.weights()), [1.0, 0.0]);
 }
 
 #[test]
@@ -306,26 +329,42 @@ fn class_means_of_an_absent_class_are_0_and_marked() {
     let (means, present) = class_mean_losses(&losses, &[2, 2, 0], 4).unwrap();
     assert_eq!(numbers(&means), [5.0, 0.0, 2.0, 0.0]);
     assert_eq!(present, [true, false, true, false]);
-    let observed = observed_losses(&means, &present).unwrap();
-    assert_eq!(observed, [Some(5.0), None, Some(2.0), None]);
-    let objective = group_dro(&means, &GroupWeights::new(4).unwrap()).unwrap();
+    let objective = group_dro(&means, &GroupWeights::new(4, CPU).unwrap()).unwrap();
     assert_eq!(gradient(&objective, &losses), [0.125, 0.125, 0.25]);
 }
 
 #[test]
 fn running_losses_are_divided_by_the_largest_of_the_class_in_the_whole_set() {
-    let mut losses = SampleLosses::new(&[0, 0, 0, 1, 1], 3, 0.7).unwrap();
-    losses.update(&[0, 1], &[4.0, 1.0]).unwrap();
+    let mut losses = SampleLosses::new(&[0, 0, 0, 1, 1], 3, 0.7, CPU).unwrap();
+    losses.update(&[0, 1], &vector(&[4.0, 1.0])).unwrap();
     // Sample 1 alone is read, but the largest is sample 0's; class 1 has not been visited.
-    assert_eq!(losses.normalised(&[1, 3]).unwrap(), [0.25, 0.0]);
+    let normalised = |losses: &SampleLosses, of: &[u32]| numbers(&losses.normalised(of).unwrap());
+    assert_eq!(normalised(&losses, &[1, 3]), [0.25, 0.0]);
     // 0.7 is the weight of the past.
-    losses.update(&[0], &[0.0]).unwrap();
-    assert!((losses.average()[0] - 2.8).abs() < 1e-15);
+    losses.update(&[0], &vector(&[0.0])).unwrap();
+    assert!((numbers(losses.average())[0] - 2.8).abs() < 1e-15);
     // The first visit isn't shrunk, however late.
-    losses.update(&[2], &[5.6]).unwrap();
-    let normalised = losses.normalised(&[0, 1, 2]).unwrap();
-    assert!((normalised[0] - 0.5).abs() < 1e-15 && normalised[2] == 1.0);
-    assert_eq!(lff_weights(&[0.0, 1.0], &[0.0, 0.0]).unwrap()[0], 0.0);
+    losses.update(&[2], &vector(&[5.6])).unwrap();
+    let all = normalised(&losses, &[0, 1, 2]);
+    assert!((all[0] - 0.5).abs() < 1e-15 && all[2] == 1.0);
+    assert!(normalised(&losses, &[]).is_empty());
+    let weights = lff_weights(&vector(&[0.0, 1.0]), &vector(&[0.0, 0.0])).unwrap();
+    assert_eq!(numbers(&weights)[0], 0.0);
+}
+
+#[test]
+fn a_sample_that_a_batch_has_more_than_once_is_visited_in_turn() {
+    let new = || SampleLosses::new(&[0, 0, 1], 2, 0.7, CPU).unwrap();
+    let (mut at_once, mut in_turn) = (new(), new());
+    let (indices, losses) = ([2, 0, 2, 2, 0], [1.0, 0.5, 3.0, 0.25, 8.0]);
+    at_once.update(&indices, &vector(&losses)).unwrap();
+    for (index, loss) in indices.into_iter().zip(losses) {
+        in_turn.update(&[index], &vector(&[loss])).unwrap();
+    }
+    assert_eq!(saved(at_once.tensors()), saved(in_turn.tensors()));
+    let clone = at_once.clone();
+    at_once.update(&[1], &vector(&[1.0])).unwrap();
+    assert_eq!(saved(clone.tensors()), saved(in_turn.tensors()));
 }
 
 #[test]
@@ -475,39 +514,43 @@ fn sharpness_is_written_in_full_and_unknown_fields_are_refused() {
 #[test]
 fn states_come_back_to_the_bit_and_wrong_ones_change_nothing() {
     let map = |tensors: Vec<(String, Tensor)>| tensors.into_iter().collect::<HashMap<_, _>>();
-    let mut weights = GroupWeights::new(3).unwrap();
-    let losses = [Some(0.3), Some(1.1), None];
-    weights.update(&losses, 0.7, AbsentClasses::Zero).unwrap();
-    let mut other = GroupWeights::new(3).unwrap();
+    let mut weights = GroupWeights::new(3, CPU).unwrap();
+    let (losses, present) = (vector(&[0.3, 1.1, 0.0]), [true, true, false]);
+    weights
+        .update(&losses, &present, 0.7, AbsentClasses::Zero)
+        .unwrap();
+    let mut other = GroupWeights::new(3, CPU).unwrap();
     other.load(&map(weights.tensors().unwrap())).unwrap();
-    assert_eq!(other, weights);
+    assert_eq!(saved(other.tensors()), saved(weights.tensors()));
 
-    let mut running = SampleLosses::new(&[0, 1, 1], 2, 0.7).unwrap();
-    running.update(&[0, 2, 0], &[0.1, 0.7, 0.3]).unwrap();
-    let mut twin = SampleLosses::new(&[0, 1, 1], 2, 0.7).unwrap();
+    let mut running = SampleLosses::new(&[0, 1, 1], 2, 0.7, CPU).unwrap();
+    running
+        .update(&[0, 2, 0], &vector(&[0.1, 0.7, 0.3]))
+        .unwrap();
+    let mut twin = SampleLosses::new(&[0, 1, 1], 2, 0.7, CPU).unwrap();
     twin.load(&map(running.tensors().unwrap())).unwrap();
-    assert_eq!(twin, running);
+    assert_eq!(saved(twin.tensors()), saved(running.tensors()));
 
-    let tensor = |values: &[f64]| Tensor::new(values, CPU).unwrap();
     for (values, found) in [
         (&[0.5, 0.5][..], "(3)"),
         (&[0.5, 0.6, -0.1], "-0.1"),
         (&[0.5, 0.6, 0.1], "sum to 1"),
     ] {
-        let saved = map(vec![("weights".to_string(), tensor(values))]);
-        refused(other.load(&saved), found);
+        let wrong = map(vec![("weights".to_string(), vector(values))]);
+        refused(other.load(&wrong), found);
     }
     refused(other.load(&HashMap::new()), "weights is missing");
-    assert_eq!(other, weights);
+    assert_eq!(saved(other.tensors()), saved(weights.tensors()));
 
-    let mut saved = map(running.tensors().unwrap());
-    saved.insert("visited".to_string(), tensor(&[0.0, 2.0, 1.0]));
-    refused(twin.load(&saved), "visited");
-    saved.insert("labels".to_string(), tensor(&[0.0]));
-    refused(twin.load(&saved), "labels");
-    refused(twin.update(&[0, 3], &[1.0, 1.0]), "index 3");
-    refused(twin.update(&[0, 1], &[1.0, f64::NAN]), "entry 1");
-    assert_eq!(twin, running);
+    let mut wrong = map(running.tensors().unwrap());
+    wrong.insert("visited".to_string(), vector(&[0.0, 2.0, 1.0]));
+    refused(twin.load(&wrong), "visited");
+    wrong.insert("labels".to_string(), vector(&[0.0]));
+    refused(twin.load(&wrong), "labels");
+    refused(twin.update(&[0, 3], &vector(&[1.0, 1.0])), "index 3");
+    refused(twin.update(&[0, 1], &vector(&[1.0, f64::NAN])), "entry 1");
+    refused(twin.update(&[0, 1], &vector(&[1.0])), "must be (2)");
+    assert_eq!(saved(twin.tensors()), saved(running.tensors()));
 }
 
 #[track_caller]
@@ -582,22 +625,21 @@ fn weights_and_states_name_the_argument_that_is_out_of_range() {
     refused(ldam_margins(&[1, 2], 0.0), "max_margin");
     refused(resampling_probabilities(&[0, 1], &[1.0]), "sample 1");
     refused(resampling_probabilities(&[0, 0], &[0.0, 1.0]), "sum to 0");
-    refused(GroupWeights::new(0), "class");
-    let mut weights = GroupWeights::new(2).unwrap();
-    let update = |losses: &[Option<f64>], step_size| {
-        weights
-            .clone()
-            .update(losses, step_size, AbsentClasses::Zero)
+    refused(GroupWeights::new(0, CPU), "class");
+    let mut weights = GroupWeights::new(2, CPU).unwrap();
+    let mut update = |means: &[f64], present: &[bool], step_size| {
+        weights.update(&vector(means), present, step_size, AbsentClasses::Zero)
     };
-    refused(update(&[None, None], -0.1), "step_size");
-    refused(update(&[None], 0.1), "class_losses");
-    refused(update(&[None, Some(f64::NAN)], 0.1), "class 1");
-    weights
-        .update(&[None, None], 0.1, AbsentClasses::Skip)
-        .unwrap();
-    refused(SampleLosses::new(&[0], 1, 1.0), "decay");
-    refused(SampleLosses::new(&[0, 1], 1, 0.7), "sample 1");
-    refused(lff_weights(&[1.0], &[]), "debiased");
+    refused(update(&[0.0; 2], &[true; 2], -0.1), "step_size");
+    refused(update(&[0.0; 2], &[true], 0.1), "present");
+    refused(update(&[0.0], &[true; 2], 0.1), "means");
+    refused(update(&[0.0, f64::NAN], &[false, true], 0.1), "class 1");
+    assert_eq!(numbers(weights.weights()), [0.5; 2]);
+    refused(SampleLosses::new(&[0], 1, 1.0, CPU), "decay");
+    refused(SampleLosses::new(&[0, 1], 1, 0.7, CPU), "sample 1");
+    let ones = vector(&[1.0]);
+    refused(lff_weights(&ones, &vector(&[])), "debiased");
+    refused(lff_weights(&ones, &vector(&[-1.0])), "debiased");
     refused(error_set(&[0], &[]), "predictions");
     refused(jtt_weights(&[true], -1.0), "upweight");
     refused(Sharpness::Sam { rho: 0.0 }.check(), "rho");
@@ -627,6 +669,28 @@ proptest! {
     }
 
     #[test]
+    fn cvar_takes_the_worst_and_of_equal_losses_the_first(
+        losses in prop::collection::vec(0u8..4, 1..40),
+        alpha in 0.001f64..=1.0,
+    ) {
+        let losses: Vec<f64> = losses.into_iter().map(f64::from).collect();
+        let batch = losses.len();
+        let mut worst_first: Vec<usize> = (0..batch).collect();
+        worst_first.sort_by(|&a, &b| losses[b].total_cmp(&losses[a]));
+        let mut left = alpha * batch as f64;
+        let mut expected = vec![0.0; batch];
+        for sample in worst_first {
+            expected[sample] = left.clamp(0.0, 1.0) / (alpha * batch as f64);
+            left -= 1.0;
+        }
+        let tensor = Var::new(losses.as_slice(), CPU).unwrap();
+        let weights = gradient(&cvar(&tensor, alpha).unwrap(), &tensor);
+        for (weight, expected) in weights.iter().zip(&expected) {
+            prop_assert!((weight - expected).abs() < 1e-9, "{weights:?}, {expected:?}");
+        }
+    }
+
+    #[test]
     fn class_balanced_weights_fall_with_the_count_and_average_to_1(
         counts in prop::collection::vec(1u64..100_000, 1..30),
         beta in 0f64..0.999_999,
@@ -647,11 +711,13 @@ proptest! {
         skip: bool,
     ) {
         let absent = if skip { AbsentClasses::Skip } else { AbsentClasses::Zero };
-        let mut weights = GroupWeights::new(6).unwrap();
+        let mut weights = GroupWeights::new(6, CPU).unwrap();
         for losses in &steps {
-            let before = weights.weights().to_vec();
-            weights.update(losses, 0.1, absent).unwrap();
-            let after = weights.weights();
+            let before = numbers(weights.weights());
+            let means: Vec<f64> = losses.iter().map(|loss| loss.unwrap_or(0.0)).collect();
+            let present: Vec<bool> = losses.iter().map(Option::is_some).collect();
+            weights.update(&vector(&means), &present, 0.1, absent).unwrap();
+            let after = numbers(weights.weights());
             prop_assert!((after.iter().sum::<f64>() - 1.0).abs() < 1e-12);
             for (class, loss) in losses.iter().enumerate() {
                 prop_assert!(!skip || loss.is_some() || after[class] == before[class]);

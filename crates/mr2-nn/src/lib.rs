@@ -10,7 +10,7 @@
 //! - [`params`]: an ordered, seeded store behind a `VarBuilder`, which keeps buffers apart.
 //! - [`optim`], [`schedule`]: SGD and AdamW with parameter groups, clipping, learning rates as
 //!   functions of the step.
-//! - [`ops`]: fused losses on ordinary tensors, with gradients; [`rows`]: products and a loss on plain slices.
+//! - [`ops`]: fused losses on ordinary tensors, with gradients, and augmentation; [`rows`]: products and a loss on plain slices.
 //! - [`rng`]: random numbers as functions of a seed and an index; [`init`]: initial values.
 //! - [`model`]: what a trainer needs of a network; [`machine`]: what the CPU can do, for benchmarks.
 //!

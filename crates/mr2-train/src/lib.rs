@@ -85,6 +85,7 @@ pub mod error;
 pub mod evaluate;
 pub mod event;
 pub mod features;
+mod feed;
 mod finish;
 mod format_version;
 mod measures;

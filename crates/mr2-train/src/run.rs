@@ -13,6 +13,7 @@ use crate::checkpoint::discard_after;
 use crate::compute::context;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::feed::Feed;
 use crate::measures::diversity;
 use crate::metrics_log::MetricsLog;
 use crate::objective::{Objective, Setting};
@@ -42,6 +43,7 @@ pub(crate) struct Run<'a> {
     pub(crate) job: &'a Job<'a>,
     pub(crate) dir: &'a RunDir,
     pub(crate) observer: &'a mut dyn FnMut(&Event<'_>),
+    pub(crate) feed: Feed<'a>,
     pub(crate) context: Ctx,
     pub(crate) optimizer: Box<dyn Optimizer>,
     pub(crate) schedule: Schedule,
@@ -104,6 +106,7 @@ impl<'a> Run<'a> {
             job,
             dir,
             observer,
+            feed: Feed::new(job.train, device)?,
             context,
             optimizer,
             schedule,
@@ -161,7 +164,7 @@ impl<'a> Run<'a> {
                 self.objective.start_epoch()?;
             }
             let mut clock = Instant::now();
-            for batch in job.train.epoch(of_stage, first as usize) {
+            for batch in self.feed.epoch(of_stage, first as usize) {
                 self.step(&batch?)?;
                 let records = match self.reads_now(stop) {
                     true => self.read_steps()?,

@@ -1,4 +1,5 @@
-//! Crops. What lies outside the image is zero, as torchvision pads.
+//! Crops: where a window's first pixel is, and taking the window. What lies outside the image is zero, as
+//! torchvision pads.
 
 use super::Canvas;
 use crate::random::Draws;
@@ -29,33 +30,29 @@ pub(crate) fn window(canvas: &mut Canvas, top: isize, left: isize, height: usize
 
 /// `torchvision.transforms.CenterCrop`: offsets are halves rounded to even; padding of a smaller
 /// image is rounded down on the left and top.
-pub(crate) fn centre(canvas: &mut Canvas, size: usize) -> Result<(), String> {
+pub(crate) fn centre(height: usize, width: usize, size: usize) -> (isize, isize) {
     let offset = |length: usize| match length.checked_sub(size) {
         Some(room) => (room as f64 / 2.0).round_ties_even() as isize,
         None => -(((size - length) / 2) as isize),
     };
-    let (top, left) = (offset(canvas.height), offset(canvas.width));
-    window(canvas, top, left, size, size);
-    Ok(())
+    (offset(height), offset(width))
 }
 
 /// `torchvision.transforms.RandomCrop`: every place in the padded image is equally likely; the row
 /// is drawn before the column.
 pub(crate) fn random(
-    canvas: &mut Canvas,
+    height: usize,
+    width: usize,
     size: usize,
     padding: usize,
     draws: &mut Draws,
-) -> Result<(), String> {
+) -> Result<(isize, isize), String> {
     let mut place = |length: usize| match (length + 2 * padding).checked_sub(size) {
         Some(room) => Ok(draws.below(room + 1) as isize - padding as isize),
         None => Err(format!(
-            "the image has {} x {} pixels and {padding} of padding, too few for {size} x {size}. \
-             Resize it first, or take a smaller crop or more padding",
-            canvas.height, canvas.width
+            "the image has {height} x {width} pixels and {padding} of padding, too few for {size} x {size}. \
+             Resize it first, or take a smaller crop or more padding"
         )),
     };
-    let (top, left) = (place(canvas.height)?, place(canvas.width)?);
-    window(canvas, top, left, size, size);
-    Ok(())
+    Ok((place(height)?, place(width)?))
 }

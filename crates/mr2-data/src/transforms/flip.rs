@@ -1,6 +1,12 @@
 //! Mirror images.
 
 use super::Canvas;
+use crate::random::Draws;
+
+/// Whether an image is flipped.
+pub(crate) fn drawn(p: f64, draws: &mut Draws) -> bool {
+    draws.uniform() < p
+}
 
 /// Exchanges left and right.
 pub(crate) fn horizontal(canvas: &mut Canvas) {

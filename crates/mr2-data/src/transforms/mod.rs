@@ -13,6 +13,7 @@ mod rand_augment;
 mod random_resized_crop;
 mod resample;
 mod resize;
+mod window;
 
 pub use auto_augment::{AutoAugment, AutoAugmentPolicy};
 pub(crate) use canvas::Canvas;
@@ -23,6 +24,7 @@ pub use rand_augment::RandAugment;
 pub use random_resized_crop::{CropBox, RandomResizedCrop};
 pub use resample::Interpolation;
 pub(crate) use resample::resample;
+pub use window::Window;
 
 use crate::corruptions::{self, Corruption};
 use crate::error::{Error, Result};
@@ -187,12 +189,19 @@ impl Transform {
                 size,
                 interpolation,
             } => resize::resize_short_side(canvas, *size, *interpolation),
-            Transform::CentreCrop { size } => crop::centre(canvas, *size),
-            Transform::RandomCrop { size, padding } => crop::random(canvas, *size, *padding, draws),
+            Transform::CentreCrop { size } => {
+                let (top, left) = crop::centre(canvas.height, canvas.width, *size);
+                crop::window(canvas, top, left, *size, *size);
+                Ok(())
+            }
+            Transform::RandomCrop { size, padding } => {
+                crop::random(canvas.height, canvas.width, *size, *padding, draws)
+                    .map(|(top, left)| crop::window(canvas, top, left, *size, *size))
+            }
             Transform::RandomResizedCrop(crop) => crop.apply(canvas, draws),
             Transform::RandomResizedCropOnce(crop) => crop.apply_once(canvas, draws),
             Transform::HorizontalFlip { p } => {
-                if draws.uniform() < *p {
+                if flip::drawn(*p, draws) {
                     flip::horizontal(canvas);
                 }
                 Ok(())

@@ -1,11 +1,13 @@
 //! A list of transforms, checked once and applied to every image.
 
 use super::normalize::{self, Tables};
-use super::{Canvas, Misfit, Transform};
+use super::window::are_windows;
+use super::{Canvas, Misfit, Transform, Window};
 use crate::error::{Error, Result};
 use crate::random::Draws;
 use crate::source::Image;
 use candle_core::{Device, Tensor};
+use std::borrow::Cow;
 
 /// Transforms in order, from bytes to numbers. Without `Normalize` the numbers are 0..=1.
 #[derive(Debug, Clone)]
@@ -90,15 +92,35 @@ impl Pipeline {
             .try_for_each(|transform| transform.apply(canvas, draws))
     }
 
+    /// Whether the steps on bytes are crops and flips only, so that [`Pipeline::window`] says what they do.
+    pub(crate) fn is_windows(&self) -> bool {
+        are_windows(&self.transforms)
+    }
+
+    /// Where the steps on bytes leave an image of this size.
+    pub(crate) fn window(
+        &self,
+        height: usize,
+        width: usize,
+        draws: &mut Draws,
+    ) -> std::result::Result<Window, Misfit> {
+        Window::of(&self.transforms, height, width, draws)
+    }
+
+    /// What the last step makes of each byte, for each of so many channels.
+    pub(crate) fn tables(&self, channels: usize) -> Cow<'_, Tables> {
+        match &self.tables {
+            Some(tables) => Cow::Borrowed(tables),
+            None => Cow::Owned(normalize::tables(
+                &vec![0.0; channels],
+                &vec![1.0; channels],
+            )),
+        }
+    }
+
     /// The last step, from bytes to numbers in (channel, height, width) order.
     pub(crate) fn write(&self, canvas: &Canvas, output: &mut [f32]) {
-        match &self.tables {
-            Some(tables) => normalize::write(canvas, tables, output),
-            None => {
-                let plain = normalize::tables(&[0.0; 3], &[1.0; 3]);
-                normalize::write(canvas, &plain, output);
-            }
-        }
+        normalize::write(canvas, &self.tables(canvas.channels), output);
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the baselines check of their arguments, and constants in the dtype of what they meet.
-use candle_core::{Device, Result, Shape, Tensor, bail};
+use candle_core::{DType, Device, Result, Shape, Tensor, bail};
 
 /// (batch, classes) of a tensor of logits.
 pub(super) fn batch_and_classes(name: &str, logits: &Tensor) -> Result<(usize, usize)> {
@@ -53,6 +53,14 @@ pub(super) fn check_finite_not_negative(name: &str, values: &[f64]) -> Result<()
             "{name} must be finite and not negative: entry {place} is {}",
             values[place]
         ),
+    }
+}
+
+/// As [`check_finite_not_negative`], where the values are at hand: on an accelerator it would wait for them.
+pub(super) fn check_values_on_cpu(name: &str, values: &Tensor) -> Result<()> {
+    match values.device().is_cpu() {
+        true => check_finite_not_negative(name, &values.to_dtype(DType::F64)?.to_vec1()?),
+        false => Ok(()),
     }
 }
 

@@ -32,18 +32,27 @@ pub fn cvar(per_sample: &Tensor, alpha: f64) -> Result<Tensor> {
         &[batch] if batch > 0 => batch,
         dims => bail!("cvar: per_sample must be (batch) and not empty, got {dims:?}"),
     };
-    let losses: Vec<f64> = per_sample.to_dtype(DType::F64)?.to_vec1()?;
-    let mut worst_first: Vec<usize> = (0..batch).collect();
-    // A stable sort: of equal losses the first in the batch counts first.
-    worst_first.sort_by(|&a, &b| losses[b].total_cmp(&losses[a]));
     let share = alpha * batch as f64;
     let whole = (share as usize).min(batch);
-    let mut weights = vec![0.0; batch];
-    for &sample in &worst_first[..whole] {
-        weights[sample] = 1.0 / share;
+    let mut by_rank = vec![0.0; batch];
+    by_rank[..whole].fill(1.0 / share);
+    if let Some(next) = by_rank.get_mut(whole) {
+        *next = 1.0 - whole as f64 / share;
     }
-    if let Some(&next) = worst_first.get(whole) {
-        weights[next] = 1.0 - whole as f64 / share;
-    }
-    (per_sample * constant(weights, batch, per_sample)?)?.sum_all()
+    let by_rank = constant(by_rank, batch, per_sample)?;
+    let weights = by_rank.index_select(&ranks(&per_sample.detach())?, 0)?;
+    (per_sample * weights)?.sum_all()
+}
+
+/// How many losses are worse than each, of equal ones those before it; nothing is read from the device.
+fn ranks(losses: &Tensor) -> Result<Tensor> {
+    let (batch, device) = (losses.dim(0)?, losses.device());
+    let (rows, columns) = (losses.unsqueeze(1)?, losses.unsqueeze(0)?);
+    let place = Tensor::arange(0, batch as u32, device)?;
+    let before = place.unsqueeze(0)?.broadcast_lt(&place.unsqueeze(1)?)?;
+    let worse = columns.broadcast_gt(&rows)?;
+    let equal_before = (columns.broadcast_eq(&rows)? * before)?;
+    // In f32, which counts exactly as far as 2^24.
+    let counted = (worse + equal_before)?.to_dtype(DType::F32)?;
+    counted.sum(1)?.to_dtype(DType::U32)
 }

@@ -25,23 +25,26 @@ pub enum AbsentClasses {
     Skip,
 }
 
-/// The weight `q` of each class: what a training loop keeps and saves.
-#[derive(Debug, Clone, PartialEq)]
+/// The weight `q` of each class: what a training loop keeps and saves. It lies on the device of the losses, and nothing waits
+/// for it there.
+#[derive(Debug, Clone)]
 pub struct GroupWeights {
-    weights: Vec<f64>,
+    /// (classes) in f64
+    weights: Tensor,
 }
 
 impl GroupWeights {
-    /// Equal weights.
+    /// Equal weights, on the device of the losses.
     ///
     /// # Errors
     /// No classes.
-    pub fn new(classes: usize) -> Result<Self> {
+    pub fn new(classes: usize, device: &Device) -> Result<Self> {
         if classes == 0 {
             bail!("group weights need at least one class, got 0")
         }
+        let weights = vec![1.0 / classes as f64; classes];
         Ok(Self {
-            weights: vec![1.0 / classes as f64; classes],
+            weights: Tensor::new(weights, device)?,
         })
     }
 
@@ -52,52 +55,56 @@ impl GroupWeights {
     /// the caller's to add; with equal counts it is a constant, which the normalisation cancels.
     ///
     /// # Shapes
-    /// `class_losses` has one entry per class, `None` where the batch hasn't the class.
+    /// `means` and `present` are (classes), of [`class_mean_losses`]: the batch's loss of each class, and whether it has
+    /// the class.
     ///
     /// # Errors
-    /// Another length, a loss that is not finite, a negative `step_size`; nothing is changed.
+    /// Another length, a negative `step_size`; on the CPU a loss that is not finite. Nothing is changed then, nor by such
+    /// a loss elsewhere.
     pub fn update(
         &mut self,
-        class_losses: &[Option<f64>],
+        means: &Tensor,
+        present: &[bool],
         step_size: f64,
         absent: AbsentClasses,
     ) -> Result<()> {
         check_not_negative("group weights: step_size", step_size)?;
-        check_per_class(
-            "group weights: class_losses",
-            class_losses.len(),
-            self.weights.len(),
-        )?;
-        for (class, loss) in class_losses.iter().enumerate() {
-            if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
+        let classes = self.weights.dim(0)?;
+        check_per_class("group weights: present", present.len(), classes)?;
+        check_class_means("group weights: means", means, classes)?;
+        let means = means.detach().to_dtype(DType::F64)?;
+        if means.device().is_cpu() {
+            let losses: Vec<f64> = means.to_vec1()?;
+            let mut seen = losses.iter().zip(present).enumerate();
+            if let Some((class, (loss, _))) = seen.find(|(_, (x, seen))| **seen && !x.is_finite()) {
                 bail!("group weights: the loss of class {class} is {loss}")
             }
         }
-        let moving: Vec<usize> = (0..class_losses.len())
-            .filter(|&class| class_losses[class].is_some() || absent == AbsentClasses::Zero)
-            .collect();
-        let exponent = |&class: &usize| step_size * class_losses[class].unwrap_or(0.0);
-        let largest = moving
-            .iter()
-            .map(exponent)
-            .fold(f64::NEG_INFINITY, f64::max);
-        let growth = |class: &usize| (exponent(class) - largest).exp();
-        let grown: f64 = moving.iter().map(|k| self.weights[*k] * growth(k)).sum();
-        // Of all classes the sum is 1 but for rounding, which must not be carried on.
-        let share = match moving.len() == class_losses.len() {
-            true => 1.0,
-            false => moving.iter().map(|&class| self.weights[class]).sum(),
-        };
-        if grown > 0.0 {
-            for class in &moving {
-                self.weights[*class] *= growth(class) / grown * share;
-            }
+        let moves = |&present: &bool| present || absent == AbsentClasses::Zero;
+        let moving: Vec<u8> = present.iter().map(|p| u8::from(moves(p))).collect();
+        if !moving.contains(&1) {
+            return Ok(());
         }
+        let all = !moving.contains(&0);
+        let moving = Tensor::new(moving, means.device())?;
+        let low = (means.ones_like()? * f64::NEG_INFINITY)?;
+        let exponent = moving.where_cond(&(means * step_size)?, &low)?;
+        let growth = exponent.broadcast_sub(&exponent.max_all()?)?.exp()?;
+        let moved = (&self.weights * growth)?;
+        let grown = moved.sum_all()?;
+        // Of all classes the sum is 1 but for rounding, which must not be carried on.
+        let share = match all {
+            true => grown.ones_like()?,
+            false => (&self.weights * moving.to_dtype(DType::F64)?)?.sum_all()?,
+        };
+        let moved = moved.broadcast_mul(&(share / &grown)?)?;
+        let usable = moving.broadcast_mul(&grown.gt(0f64)?)?;
+        self.weights = usable.where_cond(&moved, &self.weights)?;
         Ok(())
     }
 
-    /// The weight of each class; they sum to 1.
-    pub fn weights(&self) -> &[f64] {
+    /// The weight of each class, (classes) in f64; they sum to 1.
+    pub fn weights(&self) -> &Tensor {
         &self.weights
     }
 
@@ -109,7 +116,7 @@ impl GroupWeights {
     /// # Errors
     /// Only Candle's own.
     pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        let weights = Tensor::new(self.weights.as_slice(), &Device::Cpu)?;
+        let weights = saved_state::checked("group weights", WEIGHTS, &self.weights)?;
         Ok(vec![(WEIGHTS.to_string(), weights)])
     }
 
@@ -122,14 +129,21 @@ impl GroupWeights {
     /// A tensor too many, missing or of another shape, a negative weight, weights that don't sum to
     /// 1; nothing is changed.
     pub fn load(&mut self, tensors: &HashMap<String, Tensor>) -> Result<()> {
-        let classes = self.weights.len();
+        let classes = self.weights.dim(0)?;
         let [weights] = saved_state::read("group weights", tensors, [WEIGHTS], classes)?;
         let sum: f64 = weights.iter().sum();
         if (sum - 1.0).abs() > SUM_TOLERANCE {
             bail!("group weights: weights must sum to 1, got {sum}")
         }
-        self.weights = weights;
+        self.weights = Tensor::new(weights, self.weights.device())?;
         Ok(())
+    }
+}
+
+fn check_class_means(name: &str, means: &Tensor, classes: usize) -> Result<()> {
+    match means.dims() == [classes] {
+        true => Ok(()),
+        false => bail!("{name} must be ({classes}), got {:?}", means.dims()),
     }
 }
 
@@ -170,22 +184,6 @@ pub fn class_mean_losses(
     Ok((means, counts.into_iter().map(|count| count > 0).collect()))
 }
 
-/// The losses of [`class_mean_losses`] as [`GroupWeights::update`] takes them.
-///
-/// # Shapes
-/// `means` and `present` (classes).
-///
-/// # Errors
-/// Another shape.
-pub fn observed_losses(means: &Tensor, present: &[bool]) -> Result<Vec<Option<f64>>> {
-    let losses: Vec<f64> = means.to_dtype(DType::F64)?.to_vec1()?;
-    check_per_class("observed_losses: present", present.len(), losses.len())?;
-    let observed = losses.into_iter().zip(present);
-    Ok(observed
-        .map(|(loss, &present)| present.then_some(loss))
-        .collect())
-}
-
 /// `Σ_k q_k loss_k`, the objective: weights after the update with the losses of this batch, as
 /// upstream. The weights are constants.
 ///
@@ -195,13 +193,6 @@ pub fn observed_losses(means: &Tensor, present: &[bool]) -> Result<Vec<Option<f6
 /// # Errors
 /// Another number of classes.
 pub fn group_dro(means: &Tensor, weights: &GroupWeights) -> Result<Tensor> {
-    if means.dims() != [weights.weights.len()] {
-        bail!(
-            "group_dro: means must be ({}), got {:?}",
-            weights.weights.len(),
-            means.dims()
-        )
-    }
-    let weights = constant(weights.weights.clone(), weights.weights.len(), means)?;
-    (means * weights)?.sum_all()
+    check_class_means("group_dro: means", means, weights.weights.dim(0)?)?;
+    (means * weights.weights.to_dtype(means.dtype())?)?.sum_all()
 }

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-use super::arguments::{check_finite_not_negative, check_labels};
+use super::arguments::{check_labels, check_values_on_cpu};
 use super::saved_state;
 use crate::{Target, cross_entropy};
 
@@ -32,14 +32,17 @@ pub fn generalized_cross_entropy(logits: &Tensor, labels: &[u32], q: f64) -> Res
 }
 
 /// A running loss for each sample of the training set, one of these per network: what a training
-/// loop keeps and saves (alinlab/LfF util.py and train.py).
-#[derive(Debug, Clone, PartialEq)]
+/// loop keeps and saves (alinlab/LfF util.py and train.py). It lies on the device of the losses, and nothing waits for it
+/// there.
+#[derive(Debug, Clone)]
 pub struct SampleLosses {
     labels: Vec<u32>,
-    classes: usize,
     decay: f64,
-    average: Vec<f64>,
+    /// (samples) in f64
+    average: Tensor,
     visited: Vec<bool>,
+    /// (classes, samples of the largest class): the samples of each class, the first again where there are fewer.
+    by_class: Tensor,
 }
 
 impl SampleLosses {
@@ -50,17 +53,17 @@ impl SampleLosses {
     ///
     /// # Errors
     /// A label that is no class, `decay` outside `[0, 1)`.
-    pub fn new(labels: &[u32], classes: usize, decay: f64) -> Result<Self> {
+    pub fn new(labels: &[u32], classes: usize, decay: f64, device: &Device) -> Result<Self> {
         if !(0.0..1.0).contains(&decay) {
             bail!("sample losses: decay must be in [0, 1), got {decay}")
         }
         check_labels(labels, labels.len(), classes)?;
         Ok(Self {
             labels: labels.to_vec(),
-            classes,
             decay,
-            average: vec![0.0; labels.len()],
+            average: Tensor::zeros(labels.len(), DType::F64, device)?,
             visited: vec![false; labels.len()],
+            by_class: by_class(labels, classes)?.to_device(device)?,
         })
     }
 
@@ -72,26 +75,33 @@ impl SampleLosses {
     /// `indices` into the training set and `losses`, (batch).
     ///
     /// # Errors
-    /// Another length, an index that is no sample, a loss that is negative or not finite; nothing is
-    /// changed.
-    pub fn update(&mut self, indices: &[u32], losses: &[f64]) -> Result<()> {
-        if losses.len() != indices.len() {
+    /// Another shape, an index that is no sample; on the CPU a loss that is negative or not finite. Nothing is changed
+    /// then. Elsewhere nothing waits for the losses: one that isn't finite is kept, and [`SampleLosses::tensors`] refuses it.
+    pub fn update(&mut self, indices: &[u32], losses: &Tensor) -> Result<()> {
+        if losses.dims() != [indices.len()] {
             bail!(
-                "sample losses: losses must have one entry per index: {}, got {}",
+                "sample losses: losses must be ({}), one per index, got {:?}",
                 indices.len(),
-                losses.len()
+                losses.dims()
             )
         }
         self.check_indices(indices)?;
-        check_finite_not_negative("sample losses: losses", losses)?;
-        for (&index, &loss) in indices.iter().zip(losses) {
-            let index = index as usize;
-            let past = match self.visited[index] {
-                true => self.decay,
-                false => 0.0,
-            };
-            self.average[index] = past * self.average[index] + (1.0 - past) * loss;
-            self.visited[index] = true;
+        check_values_on_cpu("sample losses: losses", losses)?;
+        let losses = losses.detach().to_dtype(DType::F64)?;
+        let device = self.average.device().clone();
+        for visit in visits(indices) {
+            let samples: Vec<u32> = visit.iter().map(|&at| indices[at as usize]).collect();
+            let past = samples.iter().map(|&s| self.visited[s as usize]);
+            let past: Vec<f64> = past.map(|v| if v { self.decay } else { 0.0 }).collect();
+            let present: Vec<f64> = past.iter().map(|past| 1.0 - past).collect();
+            let visit = Tensor::new(visit, &device)?;
+            let places = Tensor::new(samples.as_slice(), &device)?;
+            let before = (self.average.index_select(&places, 0)? * Tensor::new(past, &device)?)?;
+            let now = (losses.index_select(&visit, 0)? * Tensor::new(present, &device)?)?;
+            self.average = self.average.scatter(&places, &(before + now)?, 0)?;
+            for sample in samples {
+                self.visited[sample as usize] = true;
+            }
         }
         Ok(())
     }
@@ -100,29 +110,31 @@ impl SampleLosses {
     /// the whole training set; in `[0, 1]`. A sample of a class whose losses are all 0 has 0.
     ///
     /// # Shapes
-    /// `indices` and the result are (batch).
+    /// `indices` and the result, f64, are (batch).
     ///
     /// # Errors
     /// An index that is no sample.
-    pub fn normalised(&self, indices: &[u32]) -> Result<Vec<f64>> {
+    pub fn normalised(&self, indices: &[u32]) -> Result<Tensor> {
         self.check_indices(indices)?;
-        let mut largest = vec![0f64; self.classes];
-        for (&label, &loss) in self.labels.iter().zip(&self.average) {
-            let largest = &mut largest[label as usize];
-            *largest = largest.max(loss);
+        let device = self.average.device();
+        if indices.is_empty() {
+            return Tensor::zeros(0, DType::F64, device);
         }
-        let normalised = |&index: &u32| {
-            let largest = largest[self.labels[index as usize] as usize];
-            match largest > 0.0 {
-                true => self.average[index as usize] / largest,
-                false => 0.0,
-            }
-        };
-        Ok(indices.iter().map(normalised).collect())
+        let classes: Vec<u32> = indices.iter().map(|&i| self.labels[i as usize]).collect();
+        let all = self
+            .average
+            .index_select(&self.by_class.flatten_all()?, 0)?;
+        let largest = all.reshape(self.by_class.shape())?.max(1)?;
+        let largest = largest.index_select(&Tensor::new(classes, device)?, 0)?;
+        let own = self
+            .average
+            .index_select(&Tensor::new(indices, device)?, 0)?;
+        let share = (&own / &largest)?;
+        largest.gt(0f64)?.where_cond(&share, &own.zeros_like()?)
     }
 
-    /// The running loss of every sample of the training set, 0 where it has not been visited.
-    pub fn average(&self) -> &[f64] {
+    /// The running loss of every sample of the training set, (samples) in f64, 0 where it has not been visited.
+    pub fn average(&self) -> &Tensor {
         &self.average
     }
 
@@ -132,9 +144,9 @@ impl SampleLosses {
     /// `average`, f64, and `visited`, u8, (samples of the training set).
     ///
     /// # Errors
-    /// Only Candle's own.
+    /// A running loss that is not finite.
     pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        let average = Tensor::new(self.average.as_slice(), &Device::Cpu)?;
+        let average = saved_state::checked("sample losses", NAMES[0], &self.average)?;
         let visited = self.visited.iter().map(|&visited| u8::from(visited));
         let visited = Tensor::from_iter(visited, &Device::Cpu)?;
         let [average_name, visited_name] = NAMES.map(str::to_string);
@@ -154,7 +166,7 @@ impl SampleLosses {
         if let Some(wrong) = visited.iter().find(|&&x| x != 0.0 && x != 1.0) {
             bail!("sample losses: visited must hold 0 and 1, got {wrong}")
         }
-        self.average = average;
+        self.average = Tensor::new(average, self.average.device())?;
         self.visited = visited.into_iter().map(|x| x == 1.0).collect();
         Ok(())
     }
@@ -168,6 +180,36 @@ impl SampleLosses {
     }
 }
 
+/// The samples of each class, a row for each, the first again up to the length of the largest class; 0 for a class without
+/// samples, which nobody asks for.
+fn by_class(labels: &[u32], classes: usize) -> Result<Tensor> {
+    let mut rows = vec![Vec::new(); classes];
+    for (sample, &label) in labels.iter().enumerate() {
+        rows[label as usize].push(sample as u32);
+    }
+    let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+    for row in &mut rows {
+        let first = row.first().copied().unwrap_or(0);
+        row.resize(longest, first);
+    }
+    Tensor::from_vec(rows.concat(), (classes, longest), &Device::Cpu)
+}
+
+/// The places of a batch, parted so that no part has a sample twice: its first visits, then its second ones, and so on.
+fn visits(indices: &[u32]) -> Vec<Vec<u32>> {
+    let mut seen = HashMap::new();
+    let mut visits: Vec<Vec<u32>> = Vec::new();
+    for (place, index) in indices.iter().enumerate() {
+        let times: &mut usize = seen.entry(index).or_default();
+        if *times == visits.len() {
+            visits.push(Vec::new());
+        }
+        visits[*times].push(place as u32);
+        *times += 1;
+    }
+    visits
+}
+
 /// `L_b / (L_b + L_d + 1e-8)` per sample, the weight of the debiased network's cross-entropy, from
 /// what [`SampleLosses::normalised`] says of both networks (alinlab/LfF train.py). Upstream's total is
 /// the mean of the biased network's losses plus the mean of the weighted ones.
@@ -176,28 +218,16 @@ impl SampleLosses {
 /// `biased`, `debiased` and the result are (batch).
 ///
 /// # Errors
-/// Different lengths, a loss that is negative or not finite.
-pub fn lff_weights(biased: &[f64], debiased: &[f64]) -> Result<Vec<f64>> {
-    if debiased.len() != biased.len() {
+/// Different shapes; on the CPU a loss that is negative or not finite.
+pub fn lff_weights(biased: &Tensor, debiased: &Tensor) -> Result<Tensor> {
+    if debiased.dims() != biased.dims() {
         bail!(
-            "lff_weights: debiased must have {} losses, as many as biased, got {}",
-            biased.len(),
-            debiased.len()
+            "lff_weights: debiased must be {:?}, as biased, got {:?}",
+            biased.dims(),
+            debiased.dims()
         )
     }
-    check_finite_not_negative("lff_weights: biased", biased)?;
-    check_finite_not_negative("lff_weights: debiased", debiased)?;
-    let weight = |(biased, debiased)| biased / (biased + debiased + EPSILON);
-    Ok(biased.iter().zip(debiased).map(weight).collect())
-}
-
-/// The values of a tensor of losses on the host, for [`SampleLosses::update`].
-///
-/// # Shapes
-/// `per_sample` (batch).
-///
-/// # Errors
-/// Another shape.
-pub fn loss_values(per_sample: &Tensor) -> Result<Vec<f64>> {
-    per_sample.to_dtype(DType::F64)?.to_vec1()
+    check_values_on_cpu("lff_weights: biased", biased)?;
+    check_values_on_cpu("lff_weights: debiased", debiased)?;
+    biased / ((biased + debiased)? + EPSILON)?
 }

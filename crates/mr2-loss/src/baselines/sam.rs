@@ -5,7 +5,7 @@
 //! update neither running statistics of batch norm nor class statistics; its cost doubles the step's.
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, Var, bail};
-use mr2_nn::optim::grad_norm;
+use mr2_nn::optim::clip_grad_norm_unread;
 use serde::{Deserialize, Serialize};
 
 use super::arguments::{check_not_negative, check_positive};
@@ -61,8 +61,9 @@ impl Sharpness {
 /// Each tensor is as its variable.
 ///
 /// # Errors
-/// A number out of range, a store that has a gradient for none of the parameters, a gradient that is
-/// not finite (the error names the parameter) or not of its parameter's shape.
+/// A number out of range, a store that has a gradient for none of the parameters, a gradient that is not of its
+/// parameter's shape or, on the CPU, not finite (the error names the parameter). On CUDA nothing waits for the norm: one
+/// that isn't finite makes every step NaN.
 pub fn perturbation(
     params: &[(String, Var)],
     grads: &GradStore,
@@ -101,17 +102,19 @@ pub fn perturbation(
             params.len()
         )
     }
-    let norm = grad_norm(params, &scaled)?;
-    let factor = match *config {
-        Sharpness::Sam { rho } => rho / (norm + SAM_EPSILON),
-        Sharpness::Asam { rho, .. } => rho / (norm + ASAM_EPSILON),
+    let norm = clip_grad_norm_unread(params, &mut scaled, None)?;
+    let (rho, epsilon) = match *config {
+        Sharpness::Sam { rho } => (rho, SAM_EPSILON),
+        Sharpness::Asam { rho, .. } => (rho, ASAM_EPSILON),
     };
+    let factor = ((norm + epsilon)?.recip()? * rho)?;
     let step = |(var, gradient, scale): (&Var, Tensor, Option<Tensor>)| {
-        let step = match scale {
-            Some(scale) => ((gradient * scale)? * factor)?,
-            None => (gradient * factor)?,
+        let factor = factor.to_dtype(gradient.dtype())?;
+        let gradient = match scale {
+            Some(scale) => (gradient * scale)?,
+            None => gradient,
         };
-        Ok((var.clone(), step))
+        Ok((var.clone(), gradient.broadcast_mul(&factor)?))
     };
     scales.into_iter().map(step).collect()
 }

@@ -3,7 +3,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::arguments::{check_finite_not_negative, constant};
 
-/// `w_i · loss_i`; the weights are constants in the backward pass. For [`super::lff_weights`] and
+/// `w_i · loss_i`; the weights are constants in the backward pass. For
 /// [`super::jtt_weights`].
 ///
 /// # Shapes

@@ -3,6 +3,19 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
+/// A copy on the CPU of what is to be saved.
+///
+/// # Errors
+/// A number that [`read`] would refuse: on an accelerator nothing looked at what it was made of.
+pub(super) fn checked(state: &str, name: &str, values: &Tensor) -> Result<Tensor> {
+    let values = values.to_device(&Device::Cpu)?.copy()?;
+    let numbers: Vec<f64> = values.to_vec1()?;
+    match numbers.iter().find(|x| !(**x >= 0.0 && x.is_finite())) {
+        Some(wrong) => bail!("{state}: {name} holds {wrong}: a loss was not finite"),
+        None => Ok(values),
+    }
+}
+
 /// The numbers of exactly the named tensors, each of `length` entries that are finite and not
 /// negative.
 pub(super) fn read<const N: usize>(

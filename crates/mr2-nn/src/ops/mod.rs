@@ -1,6 +1,6 @@
-//! Fused ops on ordinary Candle tensors, with gradients, for losses.
+//! Fused ops on ordinary Candle tensors: losses, with gradients; and [`image_windows`], which augments images on the device.
 //!
-//! Each does in one pass on the CPU and on CUDA (f32 and f64) what would be a chain of ten Candle ops,
+//! Each loss does in one pass on the CPU and on CUDA (f32 and f64) what would be a chain of ten Candle ops,
 //! each with a new buffer forward and two backward. Elsewhere they are composed from Candle's
 //! ops. Half precision, on other devices than the CPU, counts and gives f32. Targets and indices are host slices, since labels are known on the host before a batch is
 //! uploaded.
@@ -10,11 +10,13 @@ pub(crate) mod float;
 mod fused_cross_entropy;
 #[cfg(feature = "cuda")]
 mod on_device;
+pub(crate) mod windows;
 
 pub use cross_entropy::{Target, cross_entropy};
 pub use distance_log1p_sum_exp::{
     PairList, distance_log1p_sum_exp, weighted_distance_log1p_sum_exp,
 };
+pub use windows::{ImageWindow, image_windows};
 
 #[cfg(test)]
 mod tests {

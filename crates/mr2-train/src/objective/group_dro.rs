@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::Tensor;
-use mr2_loss::baselines::{
-    AbsentClasses, GroupWeights, class_mean_losses, group_dro, observed_losses,
-};
+use mr2_loss::baselines::{AbsentClasses, GroupWeights, class_mean_losses, group_dro};
 use mr2_nn::ops::cross_entropy;
 
 use super::{Objective, Setting, StepInput, StepLoss};
@@ -27,10 +25,12 @@ impl GroupDro {
         setting: &Setting<'_>,
     ) -> Result<Self> {
         let classes = setting.classes;
-        let weights = GroupWeights::new(classes)?;
+        let weights = GroupWeights::new(classes, setting.device)?;
+        let means = Tensor::zeros(classes, setting.dtype, setting.device)?;
+        let nothing = vec![false; classes];
         weights
             .clone()
-            .update(&vec![None; classes], step_size, absent)?;
+            .update(&means, &nothing, step_size, absent)?;
         Ok(Self {
             step_size,
             absent,
@@ -49,8 +49,10 @@ impl GroupDro {
 impl Objective for GroupDro {
     fn observe(&mut self, step: &StepInput<'_>) -> Result<()> {
         let (means, present) = self.class_losses(step)?;
-        let losses = observed_losses(&means.detach(), &present)?;
-        Ok(self.weights.update(&losses, self.step_size, self.absent)?)
+        let Self {
+            step_size, absent, ..
+        } = *self;
+        Ok(self.weights.update(&means, &present, step_size, absent)?)
     }
 
     fn loss(&self, step: &StepInput<'_>) -> Result<StepLoss> {

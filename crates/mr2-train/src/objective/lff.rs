@@ -4,9 +4,7 @@
 use std::collections::HashMap;
 
 use candle_core::Tensor;
-use mr2_loss::baselines::{
-    SampleLosses, generalized_cross_entropy, lff_weights, loss_values, sample_weighted,
-};
+use mr2_loss::baselines::{SampleLosses, generalized_cross_entropy, lff_weights};
 use mr2_nn::graph::{Ctx, Mode};
 use mr2_nn::ops::{Target, cross_entropy};
 use mr2_nn::optim::Optimizer;
@@ -43,8 +41,8 @@ pub(super) struct Lff<'a> {
 
 /// What the twin made of the step's batch.
 struct UnderWay {
-    /// Of the images in the model's loss.
-    weights: Vec<f64>,
+    /// Of the images in the model's loss, (batch) in f64.
+    weights: Tensor,
     /// The twin's loss, with its graph.
     loss: Tensor,
 }
@@ -66,7 +64,8 @@ impl<'a> Lff<'a> {
                 reason: format!("lff: the twin has {other} classes, the model {own}"),
             });
         }
-        let losses = SampleLosses::new(setting.labels, setting.classes, decay)?;
+        let (labels, classes) = (setting.labels, setting.classes);
+        let losses = SampleLosses::new(labels, classes, decay, setting.device)?;
         Ok(Self {
             q,
             biased: losses.clone(),
@@ -87,12 +86,9 @@ impl Objective for Lff<'_> {
         self.context.begin_step(self.seed, step.step);
         let images = enter(&self.context, step.batch)?;
         let logits = self.twin.model.forward(&self.context, &images)?;
-        let values = |logits: &Tensor| -> Result<Vec<f64>> {
-            let losses = cross_entropy(&logits.detach(), Target::Hard(labels), None)?;
-            Ok(loss_values(&losses)?)
-        };
-        self.biased.update(indices, &values(&logits)?)?;
-        self.debiased.update(indices, &values(step.logits)?)?;
+        let losses = |logits: &Tensor| cross_entropy(&logits.detach(), Target::Hard(labels), None);
+        self.biased.update(indices, &losses(&logits)?)?;
+        self.debiased.update(indices, &losses(step.logits)?)?;
         let (biased, debiased) = (
             self.biased.normalised(indices)?,
             self.debiased.normalised(indices)?,
@@ -109,7 +105,7 @@ impl Objective for Lff<'_> {
             return Err(Error::refused("lff: a loss before its step was observed"));
         };
         let losses = cross_entropy(step.logits, Target::Hard(step.labels()), None)?;
-        let own = sample_weighted(&losses, weights)?.mean_all()?;
+        let own = (&losses * weights.to_dtype(losses.dtype())?)?.mean_all()?;
         Ok(StepLoss::of((own + loss.detach())?))
     }
 

@@ -3,9 +3,11 @@
 mod case;
 mod comparison;
 mod convolutions;
+mod images;
 mod losses;
 mod networks;
 mod optimizers;
+mod rivals;
 mod side;
 mod statistics;
 mod token_layers;
@@ -91,6 +93,8 @@ fn cases(args: &Args) -> Vec<Case> {
     all.extend(losses::cases());
     all.extend(statistics::cases());
     all.extend(optimizers::cases());
+    all.extend(rivals::cases());
+    all.extend(images::cases());
     all.extend(networks::cases());
     let asked = |name: &str| args.only.is_empty() || args.only.iter().any(|o| name.contains(o));
     all.retain(|case| asked(&case.name));

@@ -25,6 +25,7 @@ pub(crate) mod rows;
 pub(crate) mod softmax;
 pub(crate) mod tokens;
 pub(crate) mod upload;
+pub(crate) mod windows;
 
 use candle_core::cuda_backend::CudaStorage;
 use candle_core::cuda_backend::cudarc::driver::{

@@ -1,0 +1,94 @@
+//! Batches as windows of images that are held somewhere else, such as in a GPU's memory: which image each is of, and what is seen
+//! of it. With a table of what each byte becomes, that is all that it takes to make the batches of a [`Loader`].
+
+use crate::epoch::Job;
+use crate::error::Result;
+use crate::loader::{Loader, Recipe};
+use crate::transforms::Window;
+use candle_core::{Device, Tensor};
+
+/// Images and labels of one step, the images as windows of those in [`Windows::images`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowBatch {
+    /// What is seen of each image.
+    pub windows: Vec<Window>,
+    /// The label of each image.
+    pub labels: Vec<u32>,
+    /// The position of each image in the set.
+    pub indices: Vec<u32>,
+}
+
+/// A loader whose pipeline is flips and at most one crop of images of one size in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Windows<'a> {
+    loader: &'a Loader,
+    /// (channels, height, width) of the images.
+    shape: [usize; 3],
+}
+
+impl<'a> Windows<'a> {
+    pub(crate) fn of(loader: &'a Loader) -> Option<Self> {
+        let Recipe { set, pipeline, .. } = loader.recipe();
+        let shape = set.image_shape()?;
+        pipeline.is_windows().then_some(Windows { loader, shape })
+    }
+
+    /// Bytes of the set's images.
+    pub fn bytes(&self) -> usize {
+        self.loader.set().len() * self.shape.iter().product::<usize>()
+    }
+
+    /// The set's images, (image, height, width, channel) in bytes, on the CPU.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub fn images(&self) -> Result<Tensor> {
+        let (set, [channels, height, width]) = (self.loader.set(), self.shape);
+        let mut pixels = Vec::with_capacity(self.bytes());
+        for index in 0..set.len() {
+            pixels.extend_from_slice(&set.image(index)?.pixels);
+        }
+        let shape = (set.len(), height, width, channels);
+        Ok(Tensor::from_vec(pixels, shape, &Device::Cpu)?)
+    }
+
+    /// What each byte becomes, (channel, byte) in f32, on the CPU.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub fn tables(&self) -> Result<Tensor> {
+        let tables = self.loader.recipe().pipeline.tables(self.shape[0]);
+        let shape = (tables.len(), 256);
+        Ok(Tensor::from_slice(&tables.concat(), shape, &Device::Cpu)?)
+    }
+
+    /// What [`Loader::epoch`] gives, as windows; made when they are asked for, in a few microseconds.
+    pub fn epoch(
+        &self,
+        epoch: u64,
+        first_batch: usize,
+    ) -> impl Iterator<Item = Result<WindowBatch>> + use<> {
+        let (job, [_, height, width]) = (self.loader.job(epoch), self.shape);
+        let batches = first_batch..self.loader.batches_per_epoch();
+        batches.map(move |number| job.windows(number, height, width))
+    }
+}
+
+impl Job {
+    fn windows(&self, number: usize, height: usize, width: usize) -> Result<WindowBatch> {
+        let Recipe { set, pipeline, .. } = &*self.recipe;
+        let places = self.places(number);
+        let indices = self.order[places.clone()].to_vec();
+        let label = |&index: &u32| set.label(index as usize);
+        let window = |place: usize| {
+            let window = pipeline.window(height, width, &mut self.draws(place)?);
+            let name = || set.image_name(self.order[place] as usize);
+            window.map_err(|misfit| misfit.of(name()))
+        };
+        Ok(WindowBatch {
+            windows: places.map(window).collect::<Result<_>>()?,
+            labels: indices.iter().map(label).collect::<Result<_>>()?,
+            indices,
+        })
+    }
+}
