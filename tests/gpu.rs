@@ -8,9 +8,8 @@ use crate::support::{expect, folder, mr2, root};
 
 /// The exit status where there is no GPU.
 const NO_GPU: i32 = 3;
-const OPS: [&str; 8] = [
-    "gpu", "ops", "--device", "cpu", "--only", "linear +", "--only", "SGD",
-];
+/// All of them: in f32 on the CPU they take seconds.
+const OPS: [&str; 4] = ["gpu", "ops", "--device", "cpu"];
 
 /// What a part wrote into its file.
 fn results(folder: &std::path::Path, part: &str) -> Value {
@@ -85,7 +84,7 @@ fn operations_are_checked_a_row_each_and_resuming_repeats_none() {
     let (stdout, _) = expect(mr2().args(OPS).arg("--out").arg(folder.path()), 0);
     let rows = results(folder.path(), "ops")["rows"].clone();
     let rows = rows.as_array().unwrap();
-    assert!(rows.len() > 5, "{stdout}");
+    assert!(rows.len() > 100, "{stdout}");
     assert!(rows.iter().all(|row| row["passed"] == true), "{stdout}");
     let last = stdout.lines().last().unwrap();
     assert_eq!(last, format!("{} checks, 0 failed", rows.len()));

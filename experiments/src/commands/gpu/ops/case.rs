@@ -33,6 +33,8 @@ pub(super) struct Case {
     /// Whether a rectifier or a maximum follows a rounded product. Then a share p of the signs differs, where values are
     /// near 0, and gradients by √p.
     pub(super) kinked: bool,
+    /// Whether roundings grow so much on their way that signs flip in f32 too.
+    pub(super) sensitive: bool,
     /// How many roundings follow each other, as a factor on the tolerance.
     pub(super) depth: f64,
     pub(super) run: Run,
@@ -48,6 +50,7 @@ impl Case {
             name: name.into(),
             uses: Uses::Tensors,
             kinked: false,
+            sensitive: false,
             depth: 1.0,
             run: Box::new(run),
         }
@@ -88,6 +91,12 @@ impl Case {
     /// The same, with a rectifier behind a rounded product.
     pub(super) fn kinked(mut self) -> Self {
         self.kinked = true;
+        self
+    }
+
+    /// The same, where roundings grow so much that signs of rectifiers flip in f32 too.
+    pub(super) fn sensitive(mut self) -> Self {
+        self.sensitive = true;
         self
     }
 
