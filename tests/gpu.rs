@@ -46,6 +46,22 @@ fn without_a_gpu_the_script_says_so_and_has_the_same_status() {
     assert!(stdout.starts_with("no GPU: "), "{stdout}");
 }
 
+/// A program that finds no GPU, as `experiments/gpu/pack` leaves it.
+#[cfg(unix)]
+fn compressed(folder: &std::path::Path) -> std::path::PathBuf {
+    let packed = folder.join("mr2.xz");
+    let python = "import lzma, sys; open(sys.argv[1], 'wb').write(lzma.compress(open(sys.argv[2], 'rb').read(), preset=0))";
+    let program = folder.join("program");
+    let text = format!("#!/bin/sh\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_mr2"));
+    std::fs::write(&program, text).unwrap();
+    let status = Command::new("python3")
+        .args(["-c", python])
+        .args([&packed, &program])
+        .status();
+    assert!(status.unwrap().success());
+    packed
+}
+
 #[cfg(unix)]
 #[test]
 fn the_script_reads_what_nvidia_smi_says_of_the_gpu_that_is_visible() {
@@ -65,9 +81,9 @@ fn the_script_reads_what_nvidia_smi_says_of_the_gpu_that_is_visible() {
         .args(["ops", "--device", "cuda:1", "--out"])
         .arg(folder.path())
         .env("PATH", format!("{}:{path}", folder.path().display()))
-        .env("MR2_BIN", env!("CARGO_BIN_EXE_mr2"))
+        .env("MR2_BIN", compressed(folder.path()))
         .env("CUDA_VISIBLE_DEVICES", "4,7");
-    // This build has no CUDA, so that the program finds none; the script has seen one.
+    // This build has no CUDA, so that the program finds none; the script has seen one, and unpacked the program.
     let (stdout, _) = expect(&mut command, NO_GPU);
     assert!(
         stdout.starts_with("name Some GPU, driver_version 580.1, compute_cap 9.0,"),

@@ -1,9 +1,14 @@
 """What a check needs of the machine: its GPU, the program, and the libraries that the program loads."""
+import atexit
+import functools
 import json
+import lzma
 import os
+import shutil
 import site
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -44,12 +49,23 @@ def number(text):
         return text
 
 
+@functools.cache
 def binary():
-    """The program: $MR2_BIN, or the release build."""
+    """The program: $MR2_BIN, or the release build. A compressed one (see pack) is unpacked for as long as this script runs."""
     path = Path(os.environ.get("MR2_BIN") or ROOT / "target" / "release" / "mr2").resolve()
     if not path.exists():
         sys.exit(f"{path} is missing: build it with `cargo build --release --features cuda,cudnn`, or name one by MR2_BIN")
-    return str(path)
+    if path.suffix != ".xz":
+        return str(path)
+    folder = tempfile.mkdtemp(prefix="mr2-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    program = Path(folder) / path.stem
+    try:
+        program.write_bytes(lzma.decompress(path.read_bytes()))
+    except (lzma.LZMAError, EOFError) as error:
+        sys.exit(f"{path} can't be unpacked ({error}): make it again with experiments/gpu/pack")
+    program.chmod(0o755)
+    return str(program)
 
 
 def library_folders():
@@ -96,10 +112,14 @@ def execute(command, clock, capture=False, env=None):
 
 
 def write(path, document):
-    """The whole file or the one before it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".json.new")
-    scratch.write_text(json.dumps(document, indent=1) + "\n")
+    replace(path, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def replace(path, content):
+    """The whole file or the one before it."""
+    scratch = path.with_name(path.name + ".new")
+    scratch.write_bytes(content)
     scratch.replace(path)
 
 
