@@ -46,7 +46,7 @@ fn without_a_gpu_the_script_says_so_and_has_the_same_status() {
     assert!(stdout.starts_with("no GPU: "), "{stdout}");
 }
 
-/// A program that finds no GPU, as `experiments/gpu/pack` leaves it.
+/// A program that finds no GPU, compressed.
 #[cfg(unix)]
 fn compressed(folder: &std::path::Path) -> std::path::PathBuf {
     let packed = folder.join("mr2.xz");

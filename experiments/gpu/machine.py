@@ -2,7 +2,6 @@
 import atexit
 import functools
 import json
-import lzma
 import os
 import shutil
 import site
@@ -57,6 +56,8 @@ def binary():
         sys.exit(f"{path} is missing: build it with `cargo build --release --features cuda,cudnn`, or name one by MR2_BIN")
     if path.suffix != ".xz":
         return str(path)
+    import lzma  # not every Python has it
+
     folder = tempfile.mkdtemp(prefix="mr2-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     program = Path(folder) / path.stem

@@ -13,7 +13,7 @@
 //!   those of pretrained models. Files decode to Pillow's bytes, JPEG within 4 levels, half a level on average.
 //! - [`Loader`] makes [`Batch`]es ahead in threads. Order and augmentation are functions of (seed,
 //!   epoch, image): any number of threads, and a start in the middle of an epoch, give the same
-//!   bits.
+//!   bits. [`Loader::windows`] gives batches as windows of images that are held on a GPU.
 //!
 //! Files are taken for hostile: sizes are checked before memory is taken, checksums of files before
 //! anything is parsed, and every [`Error`] names the file, what was expected, what was found and

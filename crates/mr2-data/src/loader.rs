@@ -154,7 +154,7 @@ impl Loader {
     }
 
     /// The same batches as windows of images in memory, which may then lie on a GPU and be augmented there; `None` where the
-    /// pipeline does more than to flip, to crop once and to normalise, or images are in files.
+    /// pipeline does more than to flip, to crop once and to normalise, or images are in files or encoded.
     pub fn windows(&self) -> Option<Windows<'_>> {
         Windows::of(self)
     }

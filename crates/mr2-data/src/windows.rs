@@ -4,7 +4,7 @@
 use crate::epoch::Job;
 use crate::error::Result;
 use crate::loader::{Loader, Recipe};
-use crate::transforms::Window;
+use crate::transforms::{Window, are_windows};
 use candle_core::{Device, Tensor};
 
 /// Images and labels of one step, the images as windows of those in [`Windows::images`].
@@ -18,7 +18,26 @@ pub struct WindowBatch {
     pub indices: Vec<u32>,
 }
 
-/// A loader whose pipeline is flips and at most one crop of images of one size in memory.
+/// A loader whose pipeline is flips and at most one crop of images of one size, in memory as bytes.
+///
+/// ```
+/// use mr2_data::candle_core::Device;
+/// use mr2_data::{ImageSet, Loader, Pipeline, Source, Split, Transform};
+/// use std::sync::Arc;
+///
+/// let source = Source::Memory { pixels: vec![9; 2 * 6 * 6], height: 6, width: 6, channels: 1 };
+/// let classes = vec!["a".to_string()];
+/// let set = ImageSet::new("two", Split::Test, classes, vec![0, 0], source)?;
+/// let pipeline = Pipeline::new(vec![Transform::CentreCrop { size: 4 }])?;
+/// let loader = Loader::for_evaluation(Arc::new(set), pipeline, 2, 0, &Device::Cpu)?;
+///
+/// let windows = loader.windows().expect("one crop of images in memory");
+/// assert_eq!(windows.images()?.dims(), [2, 6, 6, 1]);
+/// let batch = windows.epoch(0, 0).next().expect("one batch")?;
+/// assert_eq!((batch.windows[1].top, batch.windows[1].left), (1, 1));
+/// assert_eq!(batch.indices, [0, 1]);
+/// # Ok::<(), mr2_data::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Windows<'a> {
     loader: &'a Loader,
@@ -28,9 +47,8 @@ pub struct Windows<'a> {
 
 impl<'a> Windows<'a> {
     pub(crate) fn of(loader: &'a Loader) -> Option<Self> {
-        let Recipe { set, pipeline, .. } = loader.recipe();
-        let shape = set.image_shape()?;
-        pipeline.is_windows().then_some(Windows { loader, shape })
+        let shape = loader.set().image_shape()?;
+        are_windows(loader.transforms()).then_some(Windows { loader, shape })
     }
 
     /// Bytes of the set's images.
@@ -58,11 +76,11 @@ impl<'a> Windows<'a> {
     /// Only Candle's own.
     pub fn tables(&self) -> Result<Tensor> {
         let tables = self.loader.recipe().pipeline.tables(self.shape[0]);
-        let shape = (tables.len(), 256);
+        let shape = (tables.len(), tables[0].len());
         Ok(Tensor::from_slice(&tables.concat(), shape, &Device::Cpu)?)
     }
 
-    /// What [`Loader::epoch`] gives, as windows; made when they are asked for, in a few microseconds.
+    /// What [`Loader::epoch`] gives, as windows; each is made when it is asked for.
     pub fn epoch(
         &self,
         epoch: u64,
@@ -77,11 +95,12 @@ impl<'a> Windows<'a> {
 impl Job {
     fn windows(&self, number: usize, height: usize, width: usize) -> Result<WindowBatch> {
         let Recipe { set, pipeline, .. } = &*self.recipe;
+        let transforms = pipeline.transforms();
         let places = self.places(number);
         let indices = self.order[places.clone()].to_vec();
         let label = |&index: &u32| set.label(index as usize);
         let window = |place: usize| {
-            let window = pipeline.window(height, width, &mut self.draws(place)?);
+            let window = Window::of(transforms, height, width, &mut self.draws(place)?);
             let name = || set.image_name(self.order[place] as usize);
             window.map_err(|misfit| misfit.of(name()))
         };

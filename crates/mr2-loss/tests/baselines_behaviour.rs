@@ -292,6 +292,15 @@ fn an_absent_class_loses_weight_or_keeps_it_as_asked() {
     skip.update(&means, &[false; 3], 0.1, AbsentClasses::Skip)
         .unwrap();
     assert_eq!(numbers(skip.weights()), of_skip);
+    // Whatever stands in its place, its loss is 0.
+    for junk in [7.0, f64::NAN] {
+        let mut weights = GroupWeights::new(3, CPU).unwrap();
+        let means = vector(&[2.0, junk, 1.0]);
+        weights
+            .update(&means, &present, 0.1, AbsentClasses::Zero)
+            .unwrap();
+        assert_eq!(numbers(weights.weights()), numbers(zero.weights()));
+    }
 }
 
 #[test]
@@ -350,6 +359,22 @@ fn running_losses_are_divided_by_the_largest_of_the_class_in_the_whole_set() {
     assert!(normalised(&losses, &[]).is_empty());
     let weights = lff_weights(&vector(&[0.0, 1.0]), &vector(&[0.0, 0.0])).unwrap();
     assert_eq!(numbers(&weights)[0], 0.0);
+}
+
+#[test]
+fn the_largest_running_loss_is_found_among_any_number_of_samples() {
+    // Classes of 200, 64, 1 and no samples.
+    let labels = [vec![0; 200], vec![1; 64], vec![2]].concat();
+    let mut losses = SampleLosses::new(&labels, 4, 0.7, CPU).unwrap();
+    let all: Vec<u32> = (0..labels.len() as u32).collect();
+    let values: Vec<f64> = all.iter().map(|&i| f64::from(i * 37 % 265)).collect();
+    losses.update(&all, &vector(&values)).unwrap();
+    let largest = |range: std::ops::Range<usize>| values[range].iter().fold(0f64, |a, &b| a.max(b));
+    let largest = [largest(0..200), largest(200..264), largest(264..265)];
+    let normalised = numbers(&losses.normalised(&all).unwrap());
+    for (sample, found) in normalised.iter().enumerate() {
+        assert_eq!(*found, values[sample] / largest[labels[sample] as usize]);
+    }
 }
 
 #[test]

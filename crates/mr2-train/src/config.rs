@@ -152,15 +152,23 @@ pub enum Select {
 }
 
 impl Clip {
+    /// The largest norm that gradients may have, if any.
+    pub(crate) fn max_norm(&self) -> Option<f64> {
+        match *self {
+            Clip::Off {} => None,
+            Clip::Norm { max } => Some(max),
+        }
+    }
+
     /// Clips the gradients of `params`; returns their norm before.
     pub(crate) fn apply(
         &self,
         params: &[(String, Var)],
         gradients: &mut GradStore,
     ) -> candle_core::Result<f64> {
-        match *self {
-            Clip::Off {} => grad_norm(params, gradients),
-            Clip::Norm { max } => clip_grad_norm(params, gradients, max),
+        match self.max_norm() {
+            None => grad_norm(params, gradients),
+            Some(max) => clip_grad_norm(params, gradients, max),
         }
     }
 }

@@ -134,7 +134,7 @@ pub enum Error {
         /// place in it as released.
         images: Vec<String>,
     },
-    /// The objective's state refused a step, such as LfF's one at which the twin's loss is NaN; the source says why.
+    /// The objective's state refused a step, such as, on the CPU, LfF's one at which the twin's loss is NaN; the source says why.
     #[error("the objective at step {step} (epoch {epoch}, batch {batch})")]
     Objective {
         /// The step, counted from 1 as in the metrics.

@@ -1,5 +1,5 @@
-//! The batches of training: the loader's, or, where the model is on a GPU and its images are few enough to lie there, windows of
-//! those. Both are the same to the bit; the second leaves the CPU little to do and uploads no image.
+//! The batches of training: the loader's, or, where the model is on a GPU, its images are few enough to lie there and no more is
+//! done to them than flips and one crop, windows of those. Both are the same to the bit; the second uploads no image.
 
 use candle_core::{Device, Tensor};
 use mr2_data::{Batch, Loader, WindowBatch, Windows};

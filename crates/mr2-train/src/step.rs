@@ -9,7 +9,6 @@ use mr2_nn::optim::clip_grad_norm_unread;
 use mr2_stats::Pairs;
 
 use crate::compute::enter;
-use crate::config::Clip;
 use crate::error::{Error, Result};
 use crate::objective::{StepInput, StepLoss};
 use crate::run::Run;
@@ -103,11 +102,7 @@ impl Run<'_> {
             let norm = norm.map_err(|error| self.overflown(error, gradients, batch))?;
             return Ok(Value::Read(norm));
         }
-        let max_norm = match config.clip {
-            Clip::Off {} => None,
-            Clip::Norm { max } => Some(max),
-        };
-        let norm = clip_grad_norm_unread(&parameters, gradients, max_norm)?;
+        let norm = clip_grad_norm_unread(&parameters, gradients, config.clip.max_norm())?;
         Ok(Value::There(norm))
     }
 

@@ -34,7 +34,8 @@ pub struct Job<'a> {
     /// What a stranger needs to use the weights, stored in every checkpoint: the network with its activation and the ε of its
     /// normalisations, what is done to images, the classes.
     pub about: &'a serde_json::Value,
-    /// Training batches.
+    /// Training batches. Where the model is on a GPU, up to 1 GiB of images in memory that are flipped and cropped once are held
+    /// and augmented there: the same batches, without the loader's workers.
     pub train: &'a Loader,
     /// Validation images, where a part was carved from the training set.
     pub validation: Option<&'a Loader>,

@@ -25,6 +25,7 @@ pub use random_resized_crop::{CropBox, RandomResizedCrop};
 pub use resample::Interpolation;
 pub(crate) use resample::resample;
 pub use window::Window;
+pub(crate) use window::are_windows;
 
 use crate::corruptions::{self, Corruption};
 use crate::error::{Error, Result};

@@ -1,8 +1,7 @@
 //! A list of transforms, checked once and applied to every image.
 
 use super::normalize::{self, Tables};
-use super::window::are_windows;
-use super::{Canvas, Misfit, Transform, Window};
+use super::{Canvas, Misfit, Transform};
 use crate::error::{Error, Result};
 use crate::random::Draws;
 use crate::source::Image;
@@ -90,21 +89,6 @@ impl Pipeline {
         self.transforms
             .iter()
             .try_for_each(|transform| transform.apply(canvas, draws))
-    }
-
-    /// Whether the steps on bytes are crops and flips only, so that [`Pipeline::window`] says what they do.
-    pub(crate) fn is_windows(&self) -> bool {
-        are_windows(&self.transforms)
-    }
-
-    /// Where the steps on bytes leave an image of this size.
-    pub(crate) fn window(
-        &self,
-        height: usize,
-        width: usize,
-        draws: &mut Draws,
-    ) -> std::result::Result<Window, Misfit> {
-        Window::of(&self.transforms, height, width, draws)
     }
 
     /// What the last step makes of each byte, for each of so many channels.

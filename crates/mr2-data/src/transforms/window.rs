@@ -21,7 +21,7 @@ pub struct Window {
 
 impl Window {
     /// The whole of an image.
-    pub(crate) fn whole(height: usize, width: usize) -> Self {
+    fn whole(height: usize, width: usize) -> Self {
         Window {
             top: 0,
             left: 0,

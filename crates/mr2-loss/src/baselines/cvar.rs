@@ -1,5 +1,5 @@
 //! CVaR: the mean of the worst losses of a batch.
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::arguments::constant;
 
@@ -44,8 +44,28 @@ pub fn cvar(per_sample: &Tensor, alpha: f64) -> Result<Tensor> {
     (per_sample * weights)?.sum_all()
 }
 
-/// How many losses are worse than each, of equal ones those before it; nothing is read from the device.
+/// How many losses are worse than each, of equal ones those before it.
 fn ranks(losses: &Tensor) -> Result<Tensor> {
+    match losses.device().is_cpu() {
+        true => sorted_ranks(losses),
+        false => compared_ranks(losses),
+    }
+}
+
+fn sorted_ranks(losses: &Tensor) -> Result<Tensor> {
+    let losses: Vec<f64> = losses.to_dtype(DType::F64)?.to_vec1()?;
+    let mut worst_first: Vec<usize> = (0..losses.len()).collect();
+    // A stable sort.
+    worst_first.sort_by(|&a, &b| losses[b].total_cmp(&losses[a]));
+    let mut ranks = vec![0; losses.len()];
+    for (rank, &sample) in (0u32..).zip(&worst_first) {
+        ranks[sample] = rank;
+    }
+    Tensor::new(ranks, &Device::Cpu)
+}
+
+/// Every loss is compared with every other, since nothing waits for that.
+fn compared_ranks(losses: &Tensor) -> Result<Tensor> {
     let (batch, device) = (losses.dim(0)?, losses.device());
     let (rows, columns) = (losses.unsqueeze(1)?, losses.unsqueeze(0)?);
     let place = Tensor::arange(0, batch as u32, device)?;
@@ -55,4 +75,19 @@ fn ranks(losses: &Tensor) -> Result<Tensor> {
     // In f32, which counts exactly as far as 2^24.
     let counted = (worse + equal_before)?.to_dtype(DType::F32)?;
     counted.sum(1)?.to_dtype(DType::U32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparing_gives_the_ranks_of_sorting() -> Result<()> {
+        for losses in [vec![1f64, 4., 2., 4., 4., 0.], vec![3.], vec![2.; 9]] {
+            let losses = Tensor::new(losses, &Device::Cpu)?;
+            let compared: Vec<u32> = compared_ranks(&losses)?.to_vec1()?;
+            assert_eq!(compared, sorted_ranks(&losses)?.to_vec1::<u32>()?);
+        }
+        Ok(())
+    }
 }

@@ -29,7 +29,7 @@ pub enum AbsentClasses {
 /// for it there.
 #[derive(Debug, Clone)]
 pub struct GroupWeights {
-    /// (classes) in f64
+    /// (classes), as wide as the device has it
     weights: Tensor,
 }
 
@@ -44,7 +44,7 @@ impl GroupWeights {
         }
         let weights = vec![1.0 / classes as f64; classes];
         Ok(Self {
-            weights: Tensor::new(weights, device)?,
+            weights: saved_state::on_device(weights, device)?,
         })
     }
 
@@ -59,8 +59,8 @@ impl GroupWeights {
     /// the class.
     ///
     /// # Errors
-    /// Another length, a negative `step_size`; on the CPU a loss that is not finite. Nothing is changed then, nor by such
-    /// a loss elsewhere.
+    /// Another length, a `step_size` that is negative or not finite; on the CPU a loss that is not finite. Nothing is changed
+    /// then. Elsewhere nothing looks at the losses.
     pub fn update(
         &mut self,
         means: &Tensor,
@@ -72,30 +72,39 @@ impl GroupWeights {
         let classes = self.weights.dim(0)?;
         check_per_class("group weights: present", present.len(), classes)?;
         check_class_means("group weights: means", means, classes)?;
-        let means = means.detach().to_dtype(DType::F64)?;
+        let means = means.detach().to_dtype(self.weights.dtype())?;
         if means.device().is_cpu() {
-            let losses: Vec<f64> = means.to_vec1()?;
+            let losses: Vec<f64> = means.to_dtype(DType::F64)?.to_vec1()?;
             let mut seen = losses.iter().zip(present).enumerate();
             if let Some((class, (loss, _))) = seen.find(|(_, (x, seen))| **seen && !x.is_finite()) {
                 bail!("group weights: the loss of class {class} is {loss}")
             }
         }
-        let moves = |&present: &bool| present || absent == AbsentClasses::Zero;
-        let moving: Vec<u8> = present.iter().map(|p| u8::from(moves(p))).collect();
-        if !moving.contains(&1) {
-            return Ok(());
-        }
-        let all = !moving.contains(&0);
-        let moving = Tensor::new(moving, means.device())?;
-        let low = (means.ones_like()? * f64::NEG_INFINITY)?;
-        let exponent = moving.where_cond(&(means * step_size)?, &low)?;
+        let of_absent = match absent {
+            AbsentClasses::Zero => 0.0,
+            AbsentClasses::Skip if present.contains(&true) => f64::NEG_INFINITY,
+            AbsentClasses::Skip => return Ok(()),
+        };
+        let all = absent == AbsentClasses::Zero || !present.contains(&false);
+        let mask = |of: &dyn Fn(bool) -> bool| {
+            let mask: Vec<u8> = present
+                .iter()
+                .map(|&present| u8::from(of(present)))
+                .collect();
+            Tensor::new(mask, means.device())
+        };
+        let moving = mask(&|present| present || all)?;
+        let of_absent = Tensor::full(of_absent, classes, &Device::Cpu)?
+            .to_dtype(means.dtype())?
+            .to_device(means.device())?;
+        let exponent = mask(&|present| present)?.where_cond(&(means * step_size)?, &of_absent)?;
         let growth = exponent.broadcast_sub(&exponent.max_all()?)?.exp()?;
         let moved = (&self.weights * growth)?;
         let grown = moved.sum_all()?;
         // Of all classes the sum is 1 but for rounding, which must not be carried on.
         let share = match all {
             true => grown.ones_like()?,
-            false => (&self.weights * moving.to_dtype(DType::F64)?)?.sum_all()?,
+            false => (&self.weights * moving.to_dtype(self.weights.dtype())?)?.sum_all()?,
         };
         let moved = moved.broadcast_mul(&(share / &grown)?)?;
         let usable = moving.broadcast_mul(&grown.gt(0f64)?)?;
@@ -103,7 +112,7 @@ impl GroupWeights {
         Ok(())
     }
 
-    /// The weight of each class, (classes) in f64; they sum to 1.
+    /// The weight of each class, (classes) in f64 (f32 on Metal, which has no f64); they sum to 1.
     pub fn weights(&self) -> &Tensor {
         &self.weights
     }
@@ -114,9 +123,9 @@ impl GroupWeights {
     /// `weights` (classes), f64.
     ///
     /// # Errors
-    /// Only Candle's own.
+    /// A weight that a loss has made NaN.
     pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        let weights = saved_state::checked("group weights", WEIGHTS, &self.weights)?;
+        let weights = saved_state::to_save("group weights", WEIGHTS, &self.weights)?;
         Ok(vec![(WEIGHTS.to_string(), weights)])
     }
 
@@ -135,7 +144,7 @@ impl GroupWeights {
         if (sum - 1.0).abs() > SUM_TOLERANCE {
             bail!("group weights: weights must sum to 1, got {sum}")
         }
-        self.weights = Tensor::new(weights, self.weights.device())?;
+        self.weights = saved_state::on_device(weights, self.weights.device())?;
         Ok(())
     }
 }

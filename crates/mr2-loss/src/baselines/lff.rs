@@ -1,7 +1,7 @@
 //! Learning from failure: a network made to be biased says which samples another must learn.
 use std::collections::HashMap;
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 
 use super::arguments::{check_labels, check_values_on_cpu};
 use super::saved_state;
@@ -38,11 +38,10 @@ pub fn generalized_cross_entropy(logits: &Tensor, labels: &[u32], q: f64) -> Res
 pub struct SampleLosses {
     labels: Vec<u32>,
     decay: f64,
-    /// (samples) in f64
+    /// (samples), as wide as the device has it
     average: Tensor,
     visited: Vec<bool>,
-    /// (classes, samples of the largest class): the samples of each class, the first again where there are fewer.
-    by_class: Tensor,
+    by_class: ByClass,
 }
 
 impl SampleLosses {
@@ -61,9 +60,9 @@ impl SampleLosses {
         Ok(Self {
             labels: labels.to_vec(),
             decay,
-            average: Tensor::zeros(labels.len(), DType::F64, device)?,
+            average: saved_state::on_device(vec![0.0; labels.len()], device)?,
             visited: vec![false; labels.len()],
-            by_class: by_class(labels, classes)?.to_device(device)?,
+            by_class: ByClass::new(labels, classes, device)?,
         })
     }
 
@@ -76,7 +75,7 @@ impl SampleLosses {
     ///
     /// # Errors
     /// Another shape, an index that is no sample; on the CPU a loss that is negative or not finite. Nothing is changed
-    /// then. Elsewhere nothing waits for the losses: one that isn't finite is kept, and [`SampleLosses::tensors`] refuses it.
+    /// then. Elsewhere nothing waits for the losses: a wrong one is kept, and [`SampleLosses::tensors`] refuses it.
     pub fn update(&mut self, indices: &[u32], losses: &Tensor) -> Result<()> {
         if losses.dims() != [indices.len()] {
             bail!(
@@ -87,17 +86,17 @@ impl SampleLosses {
         }
         self.check_indices(indices)?;
         check_values_on_cpu("sample losses: losses", losses)?;
-        let losses = losses.detach().to_dtype(DType::F64)?;
+        let losses = losses.detach().to_dtype(self.average.dtype())?;
         let device = self.average.device().clone();
         for visit in visits(indices) {
             let samples: Vec<u32> = visit.iter().map(|&at| indices[at as usize]).collect();
             let past = samples.iter().map(|&s| self.visited[s as usize]);
-            let past: Vec<f64> = past.map(|v| if v { self.decay } else { 0.0 }).collect();
-            let present: Vec<f64> = past.iter().map(|past| 1.0 - past).collect();
+            let past = past.map(|v| if v { self.decay } else { 0.0 });
+            let past = saved_state::on_device(past.collect(), &device)?;
             let visit = Tensor::new(visit, &device)?;
             let places = Tensor::new(samples.as_slice(), &device)?;
-            let before = (self.average.index_select(&places, 0)? * Tensor::new(past, &device)?)?;
-            let now = (losses.index_select(&visit, 0)? * Tensor::new(present, &device)?)?;
+            let before = (self.average.index_select(&places, 0)? * &past)?;
+            let now = (losses.index_select(&visit, 0)? * past.affine(-1.0, 1.0)?)?;
             self.average = self.average.scatter(&places, &(before + now)?, 0)?;
             for sample in samples {
                 self.visited[sample as usize] = true;
@@ -110,7 +109,7 @@ impl SampleLosses {
     /// the whole training set; in `[0, 1]`. A sample of a class whose losses are all 0 has 0.
     ///
     /// # Shapes
-    /// `indices` and the result, f64, are (batch).
+    /// `indices` and the result, in f64 (f32 on Metal, which has no f64), are (batch).
     ///
     /// # Errors
     /// An index that is no sample.
@@ -118,13 +117,10 @@ impl SampleLosses {
         self.check_indices(indices)?;
         let device = self.average.device();
         if indices.is_empty() {
-            return Tensor::zeros(0, DType::F64, device);
+            return self.average.narrow(0, 0, 0);
         }
         let classes: Vec<u32> = indices.iter().map(|&i| self.labels[i as usize]).collect();
-        let all = self
-            .average
-            .index_select(&self.by_class.flatten_all()?, 0)?;
-        let largest = all.reshape(self.by_class.shape())?.max(1)?;
+        let largest = self.by_class.largest(&self.average)?;
         let largest = largest.index_select(&Tensor::new(classes, device)?, 0)?;
         let own = self
             .average
@@ -133,7 +129,7 @@ impl SampleLosses {
         largest.gt(0f64)?.where_cond(&share, &own.zeros_like()?)
     }
 
-    /// The running loss of every sample of the training set, (samples) in f64, 0 where it has not been visited.
+    /// The running loss of every sample of the training set, (samples), 0 where it has not been visited.
     pub fn average(&self) -> &Tensor {
         &self.average
     }
@@ -144,9 +140,9 @@ impl SampleLosses {
     /// `average`, f64, and `visited`, u8, (samples of the training set).
     ///
     /// # Errors
-    /// A running loss that is not finite.
+    /// A running loss that is negative or not finite.
     pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        let average = saved_state::checked("sample losses", NAMES[0], &self.average)?;
+        let average = saved_state::to_save("sample losses", NAMES[0], &self.average)?;
         let visited = self.visited.iter().map(|&visited| u8::from(visited));
         let visited = Tensor::from_iter(visited, &Device::Cpu)?;
         let [average_name, visited_name] = NAMES.map(str::to_string);
@@ -166,7 +162,7 @@ impl SampleLosses {
         if let Some(wrong) = visited.iter().find(|&&x| x != 0.0 && x != 1.0) {
             bail!("sample losses: visited must hold 0 and 1, got {wrong}")
         }
-        self.average = Tensor::new(average, self.average.device())?;
+        self.average = saved_state::on_device(average, self.average.device())?;
         self.visited = visited.into_iter().map(|x| x == 1.0).collect();
         Ok(())
     }
@@ -180,19 +176,54 @@ impl SampleLosses {
     }
 }
 
-/// The samples of each class, a row for each, the first again up to the length of the largest class; 0 for a class without
-/// samples, which nobody asks for.
-fn by_class(labels: &[u32], classes: usize) -> Result<Tensor> {
-    let mut rows = vec![Vec::new(); classes];
-    for (sample, &label) in labels.iter().enumerate() {
-        rows[label as usize].push(sample as u32);
+/// Samples in a part of a class.
+const PART: usize = 64;
+
+/// Where the samples of each class are, in parts of few, so that one large class doesn't make the others' rows as long.
+#[derive(Debug, Clone)]
+struct ByClass {
+    /// (parts, [`PART`]): samples.
+    parts: Tensor,
+    /// (classes, parts of the largest class): parts.
+    classes: Tensor,
+}
+
+impl ByClass {
+    fn new(labels: &[u32], classes: usize, device: &Device) -> Result<Self> {
+        let mut samples = vec![Vec::new(); classes];
+        for (sample, &label) in labels.iter().enumerate() {
+            samples[label as usize].push(sample as u32);
+        }
+        let mut parts = Vec::new();
+        let of_class = |samples: Vec<u32>| -> Vec<u32> {
+            let first = parts.len();
+            parts.extend(samples.chunks(PART).map(<[u32]>::to_vec));
+            (first as u32..parts.len() as u32).collect()
+        };
+        let of_classes: Vec<Vec<u32>> = samples.into_iter().map(of_class).collect();
+        let longest = of_classes.iter().map(Vec::len).max().unwrap_or(0);
+        Ok(Self {
+            parts: rows(parts, PART)?.to_device(device)?,
+            classes: rows(of_classes, longest)?.to_device(device)?,
+        })
     }
-    let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+
+    /// The largest value that a sample of each class has.
+    fn largest(&self, values: &Tensor) -> Result<Tensor> {
+        let of_rows = |values: &Tensor, rows: &Tensor| {
+            let all = values.index_select(&rows.flatten_all()?, 0)?;
+            all.reshape(rows.shape())?.max(1)
+        };
+        of_rows(&of_rows(values, &self.parts)?, &self.classes)
+    }
+}
+
+/// One tensor of rows, in shorter ones the first number again; 0 in empty ones, which nobody asks for.
+fn rows(mut rows: Vec<Vec<u32>>, length: usize) -> Result<Tensor> {
     for row in &mut rows {
-        let first = row.first().copied().unwrap_or(0);
-        row.resize(longest, first);
+        row.resize(length, row.first().copied().unwrap_or(0));
     }
-    Tensor::from_vec(rows.concat(), (classes, longest), &Device::Cpu)
+    Tensor::from_vec(rows.concat(), (rows.len(), length), &Device::Cpu)
 }
 
 /// The places of a batch, parted so that no part has a sample twice: its first visits, then its second ones, and so on.
@@ -215,7 +246,7 @@ fn visits(indices: &[u32]) -> Vec<Vec<u32>> {
 /// the mean of the biased network's losses plus the mean of the weighted ones.
 ///
 /// # Shapes
-/// `biased`, `debiased` and the result are (batch).
+/// `biased`, `debiased` and the result are (batch), all of one dtype.
 ///
 /// # Errors
 /// Different shapes; on the CPU a loss that is negative or not finite.

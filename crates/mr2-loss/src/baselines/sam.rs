@@ -62,8 +62,8 @@ impl Sharpness {
 ///
 /// # Errors
 /// A number out of range, a store that has a gradient for none of the parameters, a gradient that is not of its
-/// parameter's shape or, on the CPU, not finite (the error names the parameter). On CUDA nothing waits for the norm: one
-/// that isn't finite makes every step NaN.
+/// parameter's shape or, on the CPU, not finite (the error names the parameter). On CUDA nothing waits for the norm: a gradient
+/// that isn't finite makes steps NaN.
 pub fn perturbation(
     params: &[(String, Var)],
     grads: &GradStore,
@@ -110,6 +110,7 @@ pub fn perturbation(
     let factor = ((norm + epsilon)?.recip()? * rho)?;
     let step = |(var, gradient, scale): (&Var, Tensor, Option<Tensor>)| {
         let factor = factor.to_dtype(gradient.dtype())?;
+        let factor = factor.to_device(gradient.device())?;
         let gradient = match scale {
             Some(scale) => (gradient * scale)?,
             None => gradient,

@@ -3,8 +3,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::arguments::{check_finite_not_negative, constant};
 
-/// `w_i · loss_i`; the weights are constants in the backward pass. For
-/// [`super::jtt_weights`].
+/// `w_i · loss_i`; the weights are constants in the backward pass. For [`super::jtt_weights`].
 ///
 /// # Shapes
 /// `per_sample`, `weights` and the result are (batch).

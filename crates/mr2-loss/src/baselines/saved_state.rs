@@ -1,19 +1,29 @@
-//! Checks of the tensors that a baseline's state is loaded from.
+//! The tensors that a baseline's state is saved as and loaded from.
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-/// A copy on the CPU of what is to be saved.
+use super::arguments::check_finite_not_negative;
+
+/// A state's numbers on a device, in f64 (f32 on Metal, which has no f64).
+pub(super) fn on_device(values: Vec<f64>, device: &Device) -> Result<Tensor> {
+    let dtype = match device.is_metal() {
+        true => DType::F32,
+        false => DType::F64,
+    };
+    Tensor::new(values, &Device::Cpu)?
+        .to_dtype(dtype)?
+        .to_device(device)
+}
+
+/// What is to be saved of it, (numbers) in f64 on the CPU.
 ///
 /// # Errors
-/// A number that [`read`] would refuse: on an accelerator nothing looked at what it was made of.
-pub(super) fn checked(state: &str, name: &str, values: &Tensor) -> Result<Tensor> {
-    let values = values.to_device(&Device::Cpu)?.copy()?;
-    let numbers: Vec<f64> = values.to_vec1()?;
-    match numbers.iter().find(|x| !(**x >= 0.0 && x.is_finite())) {
-        Some(wrong) => bail!("{state}: {name} holds {wrong}: a loss was not finite"),
-        None => Ok(values),
-    }
+/// A number that [`read`] would refuse: on an accelerator nothing has looked at the losses that it comes from.
+pub(super) fn to_save(state: &str, name: &str, values: &Tensor) -> Result<Tensor> {
+    let values = values.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    check_finite_not_negative(&format!("{state}: {name}"), &values.to_vec1()?)?;
+    Ok(values)
 }
 
 /// The numbers of exactly the named tensors, each of `length` entries that are finite and not
@@ -48,9 +58,7 @@ pub(super) fn read<const N: usize>(
             .to_device(&Device::Cpu)?
             .to_dtype(DType::F64)?
             .to_vec1()?;
-        if let Some(wrong) = values.iter().find(|x| !(**x >= 0.0 && x.is_finite())) {
-            bail!("{state}: {name} holds {wrong}")
-        }
+        check_finite_not_negative(&format!("{state}: {name}"), values)?;
     }
     Ok(values)
 }

@@ -35,7 +35,8 @@ pub struct ImageWindow {
 /// or CUDA. The result is (windows, channels, `height`, `width`) in f32.
 ///
 /// # Errors
-/// Other shapes or element types, no such image, a window that begins over 2²⁹ pixels outside, another device.
+/// Other shapes or element types, tensors that aren't contiguous, no such image, a window that begins over 2²⁹ pixels outside,
+/// sides over 2²⁹, a result too large for memory's addresses or for a CUDA kernel, another device.
 ///
 /// ```
 /// use mr2_nn::candle_core::{DType, Device, Tensor};
@@ -94,6 +95,13 @@ fn check(
     }
     if rows.max(columns).max(height).max(width) > FARTHEST as usize {
         bail!("{NAME}: sides may be 2^29 pixels at most");
+    }
+    let sizes = [windows.len(), channels, height, width, size_of::<f32>()];
+    let bytes = sizes
+        .iter()
+        .try_fold(1usize, |all, &size| all.checked_mul(size));
+    if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
+        bail!("{NAME}: {sizes:?} bytes are too many");
     }
     for window in windows {
         if window.image as usize >= count {
@@ -221,6 +229,8 @@ mod tests {
         let top = isize::MIN;
         let far = ImageWindow { top, ..WINDOW };
         assert!(refused(&images(1), &tables(1), far).contains("outside"));
+        let huge = image_windows(&images(1), &tables(1), &[WINDOW; 64], 1 << 29, 1 << 29);
+        assert!(huge.unwrap_err().to_string().contains("too many"));
         let turned = images(1).t().unwrap();
         assert!(refused(&turned, &tables(3), WINDOW).contains("expected tables"));
         let turned = images(1).transpose(1, 2).unwrap();

@@ -74,9 +74,9 @@ pub fn clip_grad_norm(
     Ok(norm)
 }
 
-/// [`clip_grad_norm`], or [`grad_norm`] without a `max_norm`, that leaves the norm on the device of the
-/// parameters, where nothing waits for it. On CUDA a norm that isn't finite is no error: it is returned, and
-/// the gradients are as before.
+/// [`clip_grad_norm`], or [`grad_norm`] without a `max_norm`, that leaves the norm of gradients in f32 on one
+/// CUDA device there, where nothing waits for it; a norm that isn't finite is no error then: it is returned, and the gradients
+/// are as before. Of other gradients the norm is on the CPU.
 ///
 /// # Shapes
 /// The result is a scalar in f64.

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use mr2_loss::baselines::{SampleLosses, generalized_cross_entropy, lff_weights};
 use mr2_nn::graph::{Ctx, Mode};
 use mr2_nn::ops::{Target, cross_entropy};
-use mr2_nn::optim::Optimizer;
+use mr2_nn::optim::{Optimizer, clip_grad_norm_unread};
 use mr2_nn::rng;
 
 use super::{Objective, Setting, StepInput, StepLoss};
@@ -37,6 +37,8 @@ pub(super) struct Lff<'a> {
     /// Of the twin's dropout masks.
     seed: u64,
     under_way: Option<UnderWay>,
+    /// Of the twin's last gradient, which nobody may have looked at.
+    last_norm: Option<Tensor>,
 }
 
 /// What the twin made of the step's batch.
@@ -76,6 +78,7 @@ impl<'a> Lff<'a> {
             clip: setting.config.clip.clone(),
             seed: rng::stream(setting.config.seed, "twin"),
             under_way: None,
+            last_norm: None,
         })
     }
 }
@@ -113,13 +116,23 @@ impl Objective for Lff<'_> {
         if let Some(UnderWay { loss, .. }) = self.under_way.take() {
             let mut gradients = self.context.backward(&loss)?;
             let parameters = self.twin.params.parameters();
-            self.clip.apply(&parameters, &mut gradients)?;
+            let max_norm = self.clip.max_norm();
+            let norm = clip_grad_norm_unread(&parameters, &mut gradients, max_norm)?;
             self.optimizer.step(&gradients, lr)?;
+            self.last_norm = Some(norm);
         }
         Ok(())
     }
 
     fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        if let Some(norm) = &self.last_norm {
+            let norm: f64 = norm.to_scalar()?;
+            if !norm.is_finite() {
+                return Err(Error::refused(format!(
+                    "lff: the twin's gradient has the norm {norm}"
+                )));
+            }
+        }
         let parts = [
             (MODEL, self.twin.params.tensors()),
             (OPTIMIZER, self.optimizer.state()?),

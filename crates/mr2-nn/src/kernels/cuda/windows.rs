@@ -32,6 +32,7 @@ pub(crate) fn image_windows(
     if all == 0 {
         return Ok(out);
     }
+    // A few KB, which the driver takes over at once: no wait, as a large copy from ordinary memory would be.
     let numbers: Vec<u32> = windows.iter().flat_map(numbers).collect();
     let windows = Tensor::new(numbers, images.device())?;
     let size = |size: usize| Arg::I32(size as i32);

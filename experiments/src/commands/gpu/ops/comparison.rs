@@ -113,7 +113,7 @@ fn tolerance(case: &Case, precision: Precision, is_gradient: bool) -> f64 {
     let of_depth = |one: f64| case.depth * one;
     let allowed = match (case.kinked && is_gradient, case.sensitive, precision) {
         (false, ..) => of_depth(one),
-        // By the root of the share of signs, which is what values may differ by.
+        // Values may differ by as much, so as large a share of signs may flip, and gradients differ by its root.
         (true, true, Precision::F32) => of_depth(one).sqrt(),
         (true, ..) => of_depth(kink),
     };

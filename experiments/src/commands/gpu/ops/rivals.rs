@@ -53,6 +53,8 @@ fn with_gradient(loss: Tensor, logits: Var) -> Result<Parts> {
 fn worst(side: &Side) -> Result<Parts> {
     let logits = logits(side, 0)?;
     let losses = cross_entropy(&logits, Target::Hard(&labels(BATCH, CLASSES)), None)?;
+    // Each twice, so that the border lies between equal ones.
+    let losses = Tensor::cat(&[&losses, &losses], 0)?;
     with_gradient(cvar(&losses, 0.37)?, logits)
 }
 
@@ -81,9 +83,13 @@ fn failures(side: &Side) -> Result<Parts> {
     let new = || SampleLosses::new(&all, CLASSES, 0.7, &side.device);
     let (mut biased, mut debiased) = (new()?, new()?);
     // Some samples twice in a batch, some in every batch, some in none.
-    let indices: Vec<u32> = (0..BATCH as u32).map(|place| place * 3 % 70).collect();
-    let labels: Vec<u32> = indices.iter().map(|&index| all[index as usize]).collect();
+    let indices = |step: u32| -> Vec<u32> {
+        let place = |place: u32| place * 3 % 35 + 10 * step;
+        (0..BATCH as u32).map(place).collect()
+    };
     for step in 0..STEPS {
+        let indices = indices(step);
+        let labels: Vec<u32> = indices.iter().map(|&index| all[index as usize]).collect();
         let losses = |step| -> Result<Tensor> {
             let logits = logits(side, step)?;
             Ok(cross_entropy(&logits, Target::Hard(&labels), None)?)
@@ -91,6 +97,7 @@ fn failures(side: &Side) -> Result<Parts> {
         biased.update(&indices, &losses(step)?)?;
         debiased.update(&indices, &losses(step + STEPS)?)?;
     }
+    let indices = indices(1);
     let weights = lff_weights(
         &biased.normalised(&indices)?,
         &debiased.normalised(&indices)?,
