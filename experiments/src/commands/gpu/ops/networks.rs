@@ -21,7 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
         network("resnet18", Mode::Train, &[4, 3, 64, 64], 20.0),
         network("vit-ti16", Mode::Train, &[1, 3, 224, 224], 10.0),
         // On a CPU, PyTorch's f32 and f16 differ from its f64 by up to 1e-2 and 1.1 in one of its gradients, by 1e-5 and 4e-2 in
-        // features (timm's efficientnet_lite0 with weights and images like these); our f32 by up to 3e-2 in 11 shapes of images.
+        // features (timm's efficientnet_lite0 with weights and images like these); our f32 by up to 3e-2 in ten shapes of images.
         network("efficientnet-lite0", Mode::Train, &[4, 3, 64, 64], 50.0).sensitive(),
         network("efficientnet-lite0", Mode::Eval, &[4, 3, 64, 64], 50.0),
         pretrained("clip resnet", Mode::Eval, 10.0, |vb| {
