@@ -4,7 +4,7 @@
 use crate::epoch::Job;
 use crate::error::Result;
 use crate::loader::{Loader, Recipe};
-use crate::transforms::{Window, are_windows};
+use crate::transforms::{Window, are_windows, window_size};
 use candle_core::{Device, Tensor};
 
 /// Images and labels of one step, the images as windows of those in [`Windows::images`].
@@ -33,6 +33,7 @@ pub struct WindowBatch {
 ///
 /// let windows = loader.windows().expect("one crop of images in memory");
 /// assert_eq!(windows.images()?.dims(), [2, 6, 6, 1]);
+/// assert_eq!(windows.size(), [4, 4]);
 /// let batch = windows.epoch(0, 0).next().expect("one batch")?;
 /// assert_eq!((batch.windows[1].top, batch.windows[1].left), (1, 1));
 /// assert_eq!(batch.indices, [0, 1]);
@@ -70,6 +71,12 @@ impl<'a> Windows<'a> {
         Ok(Tensor::from_vec(pixels, shape, &Device::Cpu)?)
     }
 
+    /// Rows and columns of every window.
+    pub fn size(&self) -> [usize; 2] {
+        let [_, height, width] = self.shape;
+        window_size(self.loader.transforms(), [height, width])
+    }
+
     /// What each byte becomes, (channel, byte) in f32, on the CPU.
     ///
     /// # Errors
@@ -88,19 +95,20 @@ impl<'a> Windows<'a> {
     ) -> impl Iterator<Item = Result<WindowBatch>> + use<> {
         let (job, [_, height, width]) = (self.loader.job(epoch), self.shape);
         let batches = first_batch..self.loader.batches_per_epoch();
-        batches.map(move |number| job.windows(number, height, width))
+        batches.map(move |number| job.windows(number, [height, width]))
     }
 }
 
 impl Job {
-    fn windows(&self, number: usize, height: usize, width: usize) -> Result<WindowBatch> {
+    /// Of images of so many rows and columns.
+    fn windows(&self, number: usize, image: [usize; 2]) -> Result<WindowBatch> {
         let Recipe { set, pipeline, .. } = &*self.recipe;
         let transforms = pipeline.transforms();
         let places = self.places(number);
         let indices = self.order[places.clone()].to_vec();
         let label = |&index: &u32| set.label(index as usize);
         let window = |place: usize| {
-            let window = Window::of(transforms, height, width, &mut self.draws(place)?);
+            let window = Window::of(transforms, image, &mut self.draws(place)?);
             let name = || set.image_name(self.order[place] as usize);
             window.map_err(|misfit| misfit.of(name()))
         };

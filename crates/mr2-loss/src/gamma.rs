@@ -1,6 +1,6 @@
 //! The margin of each class and the threshold of the pair distances, from the statistics.
 use candle_core::{DType, Result, Tensor};
-use mr2_stats::Snapshot;
+use mr2_stats::{Snapshot, wide_dtype};
 
 use crate::config::{ClassCount, GammaConfig, GammaSource, SpreadRule};
 
@@ -83,11 +83,7 @@ pub fn gamma(snapshot: &Snapshot, config: &GammaConfig) -> Result<Tensor> {
 pub fn spread_threshold(snapshot: &Snapshot, rule: SpreadRule) -> Result<Tensor> {
     rule.check()?;
     let device = snapshot.v.device();
-    let wide = if device.is_metal() {
-        DType::F32
-    } else {
-        DType::F64
-    };
+    let wide = wide_dtype(device);
     let constant = |tensor: &Tensor| tensor.detach().to_dtype(wide);
     match rule {
         SpreadRule::Zero => Tensor::zeros((), wide, device),

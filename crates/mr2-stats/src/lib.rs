@@ -64,4 +64,5 @@ pub use estimator::{Centre, Estimator, StatsConfig};
 pub use exact::exact;
 pub use neural_collapse::{NeuralCollapse, neural_collapse};
 pub use segment::{NO_SEGMENT, Pairs};
+pub use segment_sum::wide_dtype;
 pub use snapshot::Snapshot;

@@ -144,8 +144,8 @@ pub(crate) fn above(tensor: &Tensor, number: f64) -> Result<Tensor> {
     tensor.gt(&filled(tensor, number)?)
 }
 
-/// The dtype in which statistics are kept: f64 where the device has it.
-pub(crate) fn wide_dtype(device: &Device) -> DType {
+/// The dtype in which statistics are kept: f64 where the device has it; f32 on Metal, which doesn't.
+pub fn wide_dtype(device: &Device) -> DType {
     if device.is_metal() {
         DType::F32
     } else {

@@ -1,12 +1,7 @@
 //! The hyperparameters of one run, except for its data and model.
 
-use candle_core::Var;
-use candle_core::backprop::GradStore;
 use mr2_loss::baselines;
-use mr2_nn::optim::{
-    AdamW, AdamWConfig, Lars, LarsConfig, Optimizer, ParamGroup, Sgd, SgdConfig, clip_grad_norm,
-    grad_norm,
-};
+use mr2_nn::optim::{AdamW, AdamWConfig, Lars, LarsConfig, Optimizer, ParamGroup, Sgd, SgdConfig};
 use mr2_nn::params::ParamStore;
 use serde::{Deserialize, Serialize};
 
@@ -157,18 +152,6 @@ impl Clip {
         match *self {
             Clip::Off {} => None,
             Clip::Norm { max } => Some(max),
-        }
-    }
-
-    /// Clips the gradients of `params`; returns their norm before.
-    pub(crate) fn apply(
-        &self,
-        params: &[(String, Var)],
-        gradients: &mut GradStore,
-    ) -> candle_core::Result<f64> {
-        match self.max_norm() {
-            None => grad_norm(params, gradients),
-            Some(max) => clip_grad_norm(params, gradients, max),
         }
     }
 }

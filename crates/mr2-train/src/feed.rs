@@ -64,11 +64,6 @@ impl<'a> Held<'a> {
     }
 
     fn batch(&self, batch: WindowBatch) -> Result<Batch> {
-        // Of an image in memory all windows have one size.
-        let (height, width) = batch
-            .windows
-            .first()
-            .map_or((0, 0), |w| (w.height, w.width));
         let own = batch.indices.iter().zip(&batch.windows);
         let windows: Vec<ImageWindow> = own
             .map(|(&image, window)| ImageWindow {
@@ -78,6 +73,7 @@ impl<'a> Held<'a> {
                 mirrored: window.mirrored,
             })
             .collect();
+        let [height, width] = self.windows.size();
         Ok(Batch {
             images: image_windows(&self.images, &self.tables, &windows, height, width)?,
             labels: batch.labels,

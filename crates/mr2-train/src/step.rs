@@ -97,13 +97,12 @@ impl Run<'_> {
     /// finite is found in its own step.
     fn clip(&self, gradients: &mut GradStore, batch: &Batch) -> Result<Value<f64>> {
         let (config, parameters) = (self.job.config, self.job.params.parameters());
-        if self.reading == Reading::AtOnce {
-            let norm = config.clip.apply(&parameters, gradients);
-            let norm = norm.map_err(|error| self.overflown(error, gradients, batch))?;
-            return Ok(Value::Read(norm));
-        }
-        let norm = clip_grad_norm_unread(&parameters, gradients, config.clip.max_norm())?;
-        Ok(Value::There(norm))
+        let norm = clip_grad_norm_unread(&parameters, gradients, config.clip.max_norm());
+        let norm = norm.map_err(|error| self.overflown(error, gradients, batch))?;
+        Ok(match self.reading {
+            Reading::AtOnce => Value::Read(norm.to_scalar()?),
+            Reading::Together => Value::There(norm),
+        })
     }
 
     /// Features and logits of a batch in training, with the dropout masks of the step.

@@ -25,7 +25,7 @@ pub use random_resized_crop::{CropBox, RandomResizedCrop};
 pub use resample::Interpolation;
 pub(crate) use resample::resample;
 pub use window::Window;
-pub(crate) use window::are_windows;
+pub(crate) use window::{are_windows, window_size};
 
 use crate::corruptions::{self, Corruption};
 use crate::error::{Error, Result};

@@ -37,7 +37,7 @@ pub(crate) fn tables(mean: &[f64], std: &[f64]) -> Tables {
 }
 
 /// Writes the canvas as (channel, height, width) through the tables.
-pub(crate) fn write(canvas: &Canvas, tables: &Tables, output: &mut [f32]) {
+pub(crate) fn write(canvas: &Canvas, tables: &[[f32; 256]], output: &mut [f32]) {
     let planes = output.chunks_exact_mut((canvas.height * canvas.width).max(1));
     for (channel, (plane, table)) in planes.zip(tables).enumerate() {
         let bytes = canvas.pixels()[channel..].iter().step_by(canvas.channels);

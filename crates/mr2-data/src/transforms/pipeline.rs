@@ -6,13 +6,15 @@ use crate::error::{Error, Result};
 use crate::random::Draws;
 use crate::source::Image;
 use candle_core::{Device, Tensor};
-use std::borrow::Cow;
 
 /// Transforms in order, from bytes to numbers. Without `Normalize` the numbers are 0..=1.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
     transforms: Vec<Transform>,
+    /// Of `Normalize`.
     tables: Option<Tables>,
+    /// Where there is none.
+    plain: Tables,
 }
 
 impl Pipeline {
@@ -37,7 +39,12 @@ impl Pipeline {
                 tables = Some(normalize::tables(mean, std));
             }
         }
-        Ok(Pipeline { transforms, tables })
+        let plain = normalize::tables(&[0.0; 3], &[1.0; 3]);
+        Ok(Pipeline {
+            transforms,
+            tables,
+            plain,
+        })
     }
 
     /// The steps.
@@ -91,20 +98,14 @@ impl Pipeline {
             .try_for_each(|transform| transform.apply(canvas, draws))
     }
 
-    /// What the last step makes of each byte, for each of so many channels.
-    pub(crate) fn tables(&self, channels: usize) -> Cow<'_, Tables> {
-        match &self.tables {
-            Some(tables) => Cow::Borrowed(tables),
-            None => Cow::Owned(normalize::tables(
-                &vec![0.0; channels],
-                &vec![1.0; channels],
-            )),
-        }
+    /// What the last step makes of each byte, for each of so many channels, which [`Pipeline::check_channels`] accepts.
+    pub(crate) fn tables(&self, channels: usize) -> &[[f32; 256]] {
+        &self.tables.as_ref().unwrap_or(&self.plain)[..channels]
     }
 
     /// The last step, from bytes to numbers in (channel, height, width) order.
     pub(crate) fn write(&self, canvas: &Canvas, output: &mut [f32]) {
-        normalize::write(canvas, &self.tables(canvas.channels), output);
+        normalize::write(canvas, self.tables(canvas.channels), output);
     }
 }
 

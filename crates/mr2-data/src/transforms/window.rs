@@ -13,51 +13,39 @@ pub struct Window {
     pub left: isize,
     /// Whether columns run to the left.
     pub mirrored: bool,
-    /// Rows of the window.
-    pub height: usize,
-    /// Columns of the window.
-    pub width: usize,
 }
 
 impl Window {
-    /// The whole of an image.
-    fn whole(height: usize, width: usize) -> Self {
-        Window {
-            top: 0,
-            left: 0,
-            mirrored: false,
-            height,
-            width,
-        }
-    }
-
     /// What `transforms` leave to be seen, of those that [`are_windows`] accepts. The draws are those that the transforms
     /// take of a picture.
     pub(crate) fn of(
         transforms: &[Transform],
-        height: usize,
-        width: usize,
+        [mut height, mut width]: [usize; 2],
         draws: &mut Draws,
     ) -> Result<Self, Misfit> {
-        let mut window = Self::whole(height, width);
+        let mut window = Window {
+            top: 0,
+            left: 0,
+            mirrored: false,
+        };
         for transform in transforms {
             let misfit = |reason| Misfit {
                 transform: transform.kind(),
                 reason,
             };
-            let (height, width) = (window.height, window.width);
             match transform {
                 Transform::CentreCrop { size } => {
-                    let place = crop::centre(height, width, *size);
-                    window.crop(place, *size);
+                    window.crop(crop::centre(height, width, *size));
+                    (height, width) = (*size, *size);
                 }
                 Transform::RandomCrop { size, padding } => {
                     let place = crop::random(height, width, *size, *padding, draws);
-                    window.crop(place.map_err(misfit)?, *size);
+                    window.crop(place.map_err(misfit)?);
+                    (height, width) = (*size, *size);
                 }
                 Transform::HorizontalFlip { p } => {
                     if flip::drawn(*p, draws) {
-                        window.flip();
+                        window.flip(width);
                     }
                 }
                 Transform::Normalize { .. } => {}
@@ -67,14 +55,13 @@ impl Window {
         Ok(window)
     }
 
-    fn crop(&mut self, (top, left): (isize, isize), size: usize) {
+    fn crop(&mut self, (top, left): (isize, isize)) {
         self.top += top;
         self.left += self.along(left);
-        (self.height, self.width) = (size, size);
     }
 
-    fn flip(&mut self) {
-        self.left += self.along(self.width as isize - 1);
+    fn flip(&mut self, width: usize) {
+        self.left += self.along(width as isize - 1);
         self.mirrored = !self.mirrored;
     }
 
@@ -85,6 +72,15 @@ impl Window {
             false => columns,
         }
     }
+}
+
+/// Rows and columns of what `transforms` leave to be seen of an image, of those that [`are_windows`] accepts.
+pub(crate) fn window_size(transforms: &[Transform], image: [usize; 2]) -> [usize; 2] {
+    let crop = transforms.iter().find_map(|transform| match transform {
+        Transform::CentreCrop { size } | Transform::RandomCrop { size, .. } => Some([*size; 2]),
+        _ => None,
+    });
+    crop.unwrap_or(image)
 }
 
 /// Whether each image's result is a [`Window`] of it: flips and at most one crop. A second crop could show the border of the

@@ -1,7 +1,7 @@
 //! Group DRO with the classes as groups: classes with a large loss gain weight.
 use std::collections::HashMap;
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
 use super::arguments::{check_labels, check_not_negative, check_per_class, constant};
@@ -74,7 +74,7 @@ impl GroupWeights {
         check_class_means("group weights: means", means, classes)?;
         let means = means.detach().to_dtype(self.weights.dtype())?;
         if means.device().is_cpu() {
-            let losses: Vec<f64> = means.to_dtype(DType::F64)?.to_vec1()?;
+            let losses: Vec<f64> = means.to_vec1()?;
             let mut seen = losses.iter().zip(present).enumerate();
             if let Some((class, (loss, _))) = seen.find(|(_, (x, seen))| **seen && !x.is_finite()) {
                 bail!("group weights: the loss of class {class} is {loss}")
@@ -86,18 +86,13 @@ impl GroupWeights {
             AbsentClasses::Skip => return Ok(()),
         };
         let all = absent == AbsentClasses::Zero || !present.contains(&false);
-        let mask = |of: &dyn Fn(bool) -> bool| {
-            let mask: Vec<u8> = present
-                .iter()
-                .map(|&present| u8::from(of(present)))
-                .collect();
-            Tensor::new(mask, means.device())
+        let mask = |others: bool| {
+            let mask = present.iter().map(|&present| u8::from(present || others));
+            Tensor::new(mask.collect::<Vec<_>>(), means.device())
         };
-        let moving = mask(&|present| present || all)?;
-        let of_absent = Tensor::full(of_absent, classes, &Device::Cpu)?
-            .to_dtype(means.dtype())?
-            .to_device(means.device())?;
-        let exponent = mask(&|present| present)?.where_cond(&(means * step_size)?, &of_absent)?;
+        let (there, moving) = (mask(false)?, mask(all)?);
+        let of_absent = saved_state::on_device(vec![of_absent; classes], means.device())?;
+        let exponent = there.where_cond(&(&means * step_size)?, &of_absent)?;
         let growth = exponent.broadcast_sub(&exponent.max_all()?)?.exp()?;
         let moved = (&self.weights * growth)?;
         let grown = moved.sum_all()?;

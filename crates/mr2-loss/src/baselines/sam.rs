@@ -107,10 +107,14 @@ pub fn perturbation(
         Sharpness::Sam { rho } => (rho, SAM_EPSILON),
         Sharpness::Asam { rho, .. } => (rho, ASAM_EPSILON),
     };
-    let factor = ((norm + epsilon)?.recip()? * rho)?;
+    let wide = ((norm + epsilon)?.recip()? * rho)?;
+    // For each type and place of gradients once, which is once: parameters share theirs.
+    let mut factor = wide.clone();
     let step = |(var, gradient, scale): (&Var, Tensor, Option<Tensor>)| {
-        let factor = factor.to_dtype(gradient.dtype())?;
-        let factor = factor.to_device(gradient.device())?;
+        let device = gradient.device();
+        if factor.dtype() != gradient.dtype() || !factor.device().same_device(device) {
+            factor = wide.to_dtype(gradient.dtype())?.to_device(device)?;
+        }
         let gradient = match scale {
             Some(scale) => (gradient * scale)?,
             None => gradient,

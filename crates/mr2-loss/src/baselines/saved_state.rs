@@ -2,17 +2,14 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
+use mr2_stats::wide_dtype;
 
 use super::arguments::check_finite_not_negative;
 
 /// A state's numbers on a device, in f64 (f32 on Metal, which has no f64).
 pub(super) fn on_device(values: Vec<f64>, device: &Device) -> Result<Tensor> {
-    let dtype = match device.is_metal() {
-        true => DType::F32,
-        false => DType::F64,
-    };
     Tensor::new(values, &Device::Cpu)?
-        .to_dtype(dtype)?
+        .to_dtype(wide_dtype(device))?
         .to_device(device)
 }
 

@@ -140,6 +140,18 @@ pub(super) fn gradients_of(gradients: &GradStore, variables: &[(String, Var)]) -
     variables.iter().map(one).collect()
 }
 
+/// A loss, and the gradients of a random linear function of its values.
+pub(super) fn differentiated(
+    side: &Side,
+    losses: &Tensor,
+    variables: &[(String, Var)],
+) -> Result<Parts> {
+    let gradients = side.weighted_sum(losses)?.backward()?;
+    let mut parts = vec![("loss".to_string(), losses.detach())];
+    parts.extend(gradients_of(&gradients, variables)?);
+    Ok(parts)
+}
+
 /// The present values of variables.
 pub(super) fn detached(variables: Vec<(String, Var)>) -> Parts {
     let value = |(name, var): (String, Var)| (name, var.as_tensor().detach());

@@ -8,7 +8,7 @@ use mr2_nn::ops::{
 };
 use mr2_stats::{ClassStats, Pairs};
 
-use super::case::{Case, Parts, gradients_of};
+use super::case::{Case, Parts, differentiated, gradients_of};
 use super::side::Side;
 use crate::commands::bench::inputs::labels;
 
@@ -26,7 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A loss of variables: its values, and the gradients of a random linear function of them.
+/// A loss of variables.
 fn loss<const N: usize>(
     name: &str,
     inputs: [(&'static str, [usize; 2]); N],
@@ -37,11 +37,7 @@ fn loss<const N: usize>(
             .iter()
             .map(|(name, shape)| Ok((name.to_string(), side.variable(name, shape)?)))
             .collect::<Result<_>>()?;
-        let losses = of(side, &inputs)?;
-        let gradients = side.weighted_sum(&losses)?.backward()?;
-        let mut parts = vec![("loss".to_string(), losses.detach())];
-        parts.extend(gradients_of(&gradients, &inputs)?);
-        Ok(parts)
+        differentiated(side, &of(side, &inputs)?, &inputs)
     })
 }
 
@@ -192,11 +188,5 @@ fn memory(side: &Side) -> Result<Parts> {
     let scale = Preset::Recommended.config().representation.scale;
     let losses =
         mr2_loss::representation_margin_with_memory(&features, &pairs, &memory, &threshold, scale)?;
-    let gradients = side.weighted_sum(&losses)?.backward()?;
-    let mut parts = vec![("loss".to_string(), losses.detach())];
-    parts.extend(gradients_of(
-        &gradients,
-        &[("features".to_string(), features)],
-    )?);
-    Ok(parts)
+    differentiated(side, &losses, &[("features".to_string(), features)])
 }

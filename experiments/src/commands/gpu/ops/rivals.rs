@@ -8,7 +8,7 @@ use mr2_loss::baselines::{
 };
 use mr2_nn::ops::{Target, cross_entropy};
 
-use super::case::{Case, GRADIENT, Parts, gradients_of};
+use super::case::{Case, GRADIENT, Parts, differentiated};
 use super::side::Side;
 use crate::commands::bench::inputs::labels;
 
@@ -43,19 +43,13 @@ fn logits(side: &Side, step: u32) -> Result<Var> {
     side.variable(&format!("logits {step}"), &[BATCH, CLASSES])
 }
 
-fn with_gradient(loss: Tensor, logits: Var) -> Result<Parts> {
-    let gradients = loss.backward()?;
-    let mut parts = vec![("loss".to_string(), loss.detach())];
-    parts.extend(gradients_of(&gradients, &[("logits".to_string(), logits)])?);
-    Ok(parts)
-}
-
 fn worst(side: &Side) -> Result<Parts> {
     let logits = logits(side, 0)?;
     let losses = cross_entropy(&logits, Target::Hard(&labels(BATCH, CLASSES)), None)?;
     // Each twice, so that the border lies between equal ones.
     let losses = Tensor::cat(&[&losses, &losses], 0)?;
-    with_gradient(cvar(&losses, 0.37)?, logits)
+    let loss = cvar(&losses, 0.37)?;
+    differentiated(side, &loss, &[("logits".to_string(), logits)])
 }
 
 fn class_weights(side: &Side, absent: AbsentClasses) -> Result<Parts> {
@@ -71,10 +65,9 @@ fn class_weights(side: &Side, absent: AbsentClasses) -> Result<Parts> {
     }
     let logits = logits(side, STEPS)?;
     let mut parts = vec![("weights".to_string(), weights.weights().clone())];
-    parts.extend(with_gradient(
-        group_dro(&means(&logits)?.0, &weights)?,
-        logits,
-    )?);
+    let loss = group_dro(&means(&logits)?.0, &weights)?;
+    let logits = [("logits".to_string(), logits)];
+    parts.extend(differentiated(side, &loss, &logits)?);
     Ok(parts)
 }
 
